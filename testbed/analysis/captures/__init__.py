@@ -1,0 +1,5 @@
+"""Captures (pcapng) as columns: blocks, headers, digests. No packet becomes a Python object."""
+
+from testbed.analysis.captures.packets import Capture, CaptureInterface, Packets, read_capture
+
+__all__ = ["Capture", "CaptureInterface", "Packets", "read_capture"]

@@ -1,0 +1,1 @@
+"""Metrics: pure functions, one module each, named after what they measure."""

@@ -1,0 +1,78 @@
+"""Reordering (RFC 4737). Sequence numbers are in the order of arrival, without duplicates (see `without_duplicates`)."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Sequence = npt.NDArray[np.int64]
+
+
+def without_duplicates(sequence: Sequence) -> Sequence:
+    """The first arrival of each number (RFC 4737, 3.4: duplicates are removed first)."""
+    _, first = np.unique(sequence, return_index=True)
+    return sequence[np.sort(first)]
+
+
+def reordered(sequence: Sequence) -> npt.NDArray[np.bool_]:
+    """Type-P-Reordered (RFC 4737, 3.3): smaller than a number that arrived before."""
+    if not sequence.size:
+        return np.zeros(0, np.bool_)
+    highest = np.maximum.accumulate(sequence)
+    return np.concatenate(([False], sequence[1:] < highest[:-1]))
+
+
+def reordered_ratio(sequence: Sequence) -> float | None:
+    """Reordered ratio (RFC 4737, 4.1); None without packets."""
+    return float(reordered(sequence).mean()) if sequence.size else None
+
+
+def extents(sequence: Sequence) -> Sequence:
+    """Reordering extent of each reordered packet (RFC 4737, 4.2.1): arrivals since the first with a higher number."""
+    late = np.flatnonzero(reordered(sequence))
+    return late - _first_higher(sequence, late)
+
+
+def late_times_ns(sequence: Sequence, arrival_ns: Sequence) -> Sequence:
+    """Late-time offset of each reordered packet in ns (RFC 4737, 4.3): time since the first arrival with a higher number."""
+    late = np.flatnonzero(reordered(sequence))
+    return arrival_ns[late] - arrival_ns[_first_higher(sequence, late)]
+
+
+def degrees(sequence: Sequence) -> Sequence:
+    """The largest n for which each reordered packet is n-reordered (RFC 4737, 5.4): higher numbers right before it.
+
+    0 for a reordered packet whose direct predecessor has a smaller number.
+    """
+    late = np.flatnonzero(reordered(sequence))
+    first = _first_higher(sequence, late)
+    degree = np.empty(late.size, np.int64)
+    for index, (place, start) in enumerate(zip(late.tolist(), first.tolist(), strict=True)):
+        lower = np.flatnonzero(sequence[start:place] < sequence[place])
+        degree[index] = place - start - (lower[-1] + 1 if lower.size else 0)
+    return degree
+
+
+def n_reordered(sequence: Sequence, n: int) -> int:
+    """Number of n-reordered packets (RFC 4737, 5.4); with n = 3 each makes three duplicate ACKs."""
+    return int(np.count_nonzero(degrees(sequence) >= n))
+
+
+def gaps(sequence: Sequence) -> Sequence:
+    """Reordering gaps (RFC 4737, 4.4): arrivals between the discontinuities of consecutive reordered packets."""
+    late = np.flatnonzero(reordered(sequence))
+    breaks = _first_higher(sequence, late)
+    distance = np.diff(breaks)
+    return distance[distance > 0].astype(np.int64)
+
+
+def free_runs(sequence: Sequence) -> Sequence:
+    """Reordering-free runs (RFC 4737, 4.5): in-order packets before each reordered one, the run at the end not counted."""
+    late = np.flatnonzero(reordered(sequence))
+    return np.diff(late, prepend=-1) - 1
+
+
+def _first_higher(sequence: Sequence, late: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """For each row in `late` the first row with a higher number."""
+    highest = np.maximum.accumulate(sequence)
+    return np.searchsorted(highest, sequence[late], side="right")

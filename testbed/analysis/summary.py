@@ -1,0 +1,171 @@
+"""summary.json, format 1: the numbers of a run and its verdict.
+
+The names are relied upon by people and checks (docs/reference/summary.md); adding is allowed,
+renaming is not. None (null) means that it was not observed or does not exist; zero means that it
+was observed to be zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+FORMAT = 1
+
+
+class _Part(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Reason(_Part, frozen=True, kw_only=True):
+    """One check of the emulation and how it came out."""
+
+    check: str
+    """Short name: ``relay lateness``."""
+    status: Literal["faithful", "degraded", "invalid"]
+    message: str
+    """One sentence with the number and the bound."""
+    value: float | None = None
+    bound: float | None = None
+    unit: str = ""
+
+
+class Verdict(_Part, frozen=True, kw_only=True):
+    """Whether the emulation can be trusted; the worst of its reasons."""
+
+    status: Literal["faithful", "degraded", "invalid"]
+    reasons: list[Reason]
+
+    @property
+    def faithful(self) -> bool:
+        """Whether nothing speaks against the emulation."""
+        return self.status == "faithful"
+
+
+class Quantiles(_Part, frozen=True, kw_only=True):
+    """Quantiles of a duration in ns (nearest rank: each is a value that occurred)."""
+
+    p50: int
+    p90: int
+    p99: int
+    max: int
+
+
+class Http(_Part, frozen=True, kw_only=True):
+    """What the clients saw."""
+
+    requests: int
+    completed: int
+    failed: int
+    failures: dict[str, int]
+    latency_ns: Quantiles | None
+    """Of completed requests, from the intended start."""
+    request_rate_per_s: float | None
+    """Completed requests over the time from the first start to the last end."""
+    goodput_bit_s: float | None
+    """Response and request body bits over the same time."""
+    late_ns: Quantiles | None = None
+    """How late the load generator started requests."""
+    connections: int | None = None
+
+
+class DelayQuantiles(_Part, frozen=True, kw_only=True):
+    """One-way delay from capture to capture, in ns."""
+
+    p50: int
+    p90: int
+    p99: int
+    max: int
+    min: int
+
+
+class LinkDirection(_Part, frozen=True, kw_only=True):
+    """One direction of a link."""
+
+    sent_packets: int | None
+    """Seen leaving the sending interface, after its qdisc."""
+    delivered_packets: int | None
+    """Seen arriving at the receiving interface."""
+    lost_packets: int | None
+    """Sent and not delivered by the time the run ended."""
+    duplicated_packets: int | None
+    corrupted_packets: int | None
+    reordered_packets: int | None
+    """RFC 4737, type-P-reordered."""
+    queue_dropped_packets: int | None
+    capacity_bit_s: int | None
+    """As configured; None: not shaped."""
+    one_way_delay_ns: DelayQuantiles | None
+    delay_variation_ns: Quantiles | None = None
+    """PDV, D(i) - min D (RFC 5481)."""
+    sent_bytes: int | None = None
+    peak_throughput_bit_s: float | None = None
+    """Highest 100 ms window."""
+    peak_queue_packets: int | None = None
+    configured_delay_ns: int | None = None
+    configured_loss_ratio: float | None = None
+    realised_loss_ratio: float | None = None
+    loss_runs: dict[str, int] = {}
+    """RFC 3357: length of a run of consecutive losses -> how often."""
+
+
+class Layer(_Part, frozen=True, kw_only=True):
+    """One layer; each figure has its unit in its name. An empty or null aspect was not observed."""
+
+    status: Literal["observed", "not observed"]
+    reason: str = ""
+    loss: dict[str, Any] | None = None
+    reordering: dict[str, Any] | None = None
+    backpressure: dict[str, Any] | None = None
+
+
+class LedgerRow(_Part, frozen=True, kw_only=True):
+    """One equation of the ledger: entered = left + dropped + held."""
+
+    what: str
+    """``r1-server forward: relay``."""
+    entered: int | None
+    left: int | None
+    dropped: int | None
+    held: int | None
+    difference: int | None
+    """entered - left - dropped - held; None: a side was not observed."""
+    balanced: bool | None
+    note: str = ""
+
+
+class Ledger(_Part, frozen=True, kw_only=True):
+    """All rows; balanced when each observed row is."""
+
+    balanced: bool
+    rows: list[LedgerRow]
+
+
+class Expectation(_Part, frozen=True, kw_only=True):
+    """One expectation and whether it held."""
+
+    expect: str
+    holds: bool
+    value: float | int | str | None = None
+
+
+class Summary(_Part, frozen=True, kw_only=True):
+    """summary.json."""
+
+    format: int = FORMAT
+    state: str
+    """complete, failed or interrupted; as in the manifest."""
+    failure: str = ""
+    verdict: Verdict
+    scenario: dict[str, Any]
+    """The scenario as resolved."""
+    seed: int
+    link_backend: Literal["relay", "kernel"]
+    http: Http
+    links: dict[str, dict[Literal["forward", "reverse"], LinkDirection]]
+    layers: dict[str, Layer]
+    ledger: Ledger
+    journeys: dict[str, Any] | None = None
+    expectations: list[Expectation] = []
+    warnings: list[str] = []

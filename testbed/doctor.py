@@ -1,0 +1,191 @@
+"""What this machine can do, what is missing, and how to get it."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+TOOLS: Final = {
+    "ip": "iproute2",
+    "tc": "iproute2",
+    "ethtool": "ethtool",
+    "sysctl": "procps",
+    "nsenter": "util-linux",
+    "setpriv": "util-linux",
+    "mnexec": "mininet",
+    "ifconfig": "net-tools",
+    "dumpcap": "wireshark-common",
+}
+"""Programs that a run needs and the Debian packages that have them."""
+SHELL_TOOLS: Final = {"ping": "iputils-ping", "iperf3": "iperf3"}
+"""Programs that people use in `testbed shell`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ability:
+    """One thing that a machine can or cannot do."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+    """The command or change that brings it; empty where it is there or cannot be had."""
+    needed_for: str = ""
+    """What does not work without it."""
+    required: bool = True
+    """Whether a run fails without it."""
+
+
+def missing_tools() -> dict[str, str]:
+    """Programs that a run needs and this machine lacks, with their Debian packages."""
+    return {tool: package for tool, package in TOOLS.items() if _find(tool) is None}
+
+
+def install_line(packages: set[str]) -> str:
+    """The command that installs Debian packages."""
+    return "sudo apt-get install --no-install-recommends " + " ".join(sorted(packages))
+
+
+def examine() -> list[Ability]:
+    """Everything that a run uses, tried out where it can be."""
+    return [
+        _python(),
+        _sandbox(),
+        *(_tool(tool, package, required=True) for tool, package in TOOLS.items()),
+        *(_tool(tool, package, required=False) for tool, package in SHELL_TOOLS.items()),
+        _tun(),
+        _in_sandbox(
+            "netem",
+            "tc qdisc add dev lo root netem",
+            "kernel module sch_netem",
+            "--link-backend kernel (the relay backend does without)",
+        ),
+        _in_sandbox(
+            "htb",
+            "tc qdisc add dev lo root htb",
+            "kernel module sch_htb",
+            "--capacity",
+            required=True,
+        ),
+        _congestion_control(),
+        _tracefs(),
+        _real_time(),
+    ]
+
+
+def _find(tool: str) -> str | None:
+    return shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin:/usr/local/sbin")
+
+
+def _python() -> Ability:
+    ok = sys.version_info >= (3, 11)
+    return Ability(
+        "python", ok, sys.version.split()[0], "" if ok else "install Python 3.11 or newer"
+    )
+
+
+def _tool(tool: str, package: str, *, required: bool) -> Ability:
+    path = _find(tool)
+    return Ability(
+        tool,
+        path is not None,
+        path or "not installed",
+        "" if path else install_line({package}),
+        "every run" if required else f"using {tool} in `testbed shell`",
+        required,
+    )
+
+
+def _run_in_sandbox(script: str) -> subprocess.CompletedProcess[str]:
+    read, write = os.pipe()
+    try:
+        return subprocess.run(
+            [sys.executable, "-m", "testbed.sandbox", str(read), "sh", "-c", script],
+            pass_fds=[read],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def _sandbox() -> Ability:
+    done = _run_in_sandbox("true")
+    how = "as root" if os.geteuid() == 0 else "as an ordinary user"
+    message = done.stderr.strip().removeprefix("testbed: error: ")
+    return Ability(
+        "private namespaces",
+        done.returncode == 0,
+        f"work {how}" if done.returncode == 0 else message,
+        "" if done.returncode == 0 else message.rpartition(". ")[2],
+        "every run",
+    )
+
+
+def _in_sandbox(
+    name: str, script: str, remedy: str, needed_for: str, *, required: bool = False
+) -> Ability:
+    path = "PATH=$PATH:/usr/sbin:/sbin; "
+    done = _run_in_sandbox(path + script)
+    ok = done.returncode == 0
+    detail = "works" if ok else (done.stderr.strip().splitlines() or ["failed"])[0]
+    return Ability(name, ok, detail, "" if ok else remedy, needed_for, required)
+
+
+def _tun() -> Ability:
+    ok = os.access("/dev/net/tun", os.R_OK | os.W_OK)
+    return Ability(
+        "/dev/net/tun",
+        ok,
+        "may be opened" if ok else "may not be opened",
+        "" if ok else "sudo modprobe tun && sudo chmod 666 /dev/net/tun",
+        "--link-backend relay",
+    )
+
+
+def _congestion_control() -> Ability:
+    path = Path("/proc/sys/net/ipv4/tcp_available_congestion_control")
+    available = path.read_text(encoding="ascii").split()
+    ok = "cubic" in available
+    return Ability(
+        "congestion control",
+        ok,
+        ", ".join(available),
+        "" if ok else "sudo modprobe tcp_cubic",
+        "--congestion-control cubic, the default",
+    )
+
+
+def _tracefs() -> Ability:
+    path = Path("/sys/kernel/tracing")
+    there = path.is_dir() and os.access(path, os.W_OK)
+    detail = "no probe of this version uses it yet"
+    return Ability("tracefs", there, detail, "", "the syscall layer", False)
+
+
+def _real_time() -> Ability:
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import os; os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))",
+        ],
+        capture_output=True,
+        check=False,
+    )
+    ok = done.returncode == 0
+    return Ability(
+        "SCHED_FIFO",
+        ok,
+        "may be used" if ok else "may not be used by this user",
+        "" if ok else "run as root, or raise RLIMIT_RTPRIO for this user",
+        "the relay's punctuality under load",
+        False,
+    )

@@ -1,0 +1,80 @@
+"""HTTP: what the client sees, from its intent to the last byte of the answer."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class HttpExchange(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of a client; as written in a segment."""
+
+    request_id: str
+    """32 hexadecimal digits: the trace id of the traceparent header that was sent."""
+    number: int
+    """Counts from 0 within its process, in the order of intended starts."""
+    user: int
+    method: str
+    path: str
+    intended_ns: int
+    """When it should have started: open loop, its place in the schedule; closed loop, when its user
+    was free.
+    """
+    started_ns: int
+    headers_ns: int | None
+    """When the response's headers had come."""
+    ended_ns: int
+    status: int | None
+    failure: str | None
+    """Name of httpx's exception (``ReadTimeout``), ``HTTP 503`` for a status of 400 or more, None
+    when completed.
+    """
+    message: str
+    """What the exception said."""
+    http_version: str | None
+    local_port: int | None
+    remote_port: int | None
+    new_connection: bool
+    request_bytes: int
+    response_bytes: int
+    """Of the bodies."""
+    trace: list[tuple[str, int]]
+    """httpcore's trace: name (``connection.connect_tcp.started``) and time in ns."""
+
+
+class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request of a client, as a row. A phase that did not take place is None."""
+
+    process: str
+    node: str
+    request_id: str
+    number: int
+    user: int
+    method: str
+    path: str
+    intended_ns: int
+    started_ns: int
+    headers_ns: int | None
+    ended_ns: int
+    latency_ns: int
+    """From the intended start to the last byte or the failure."""
+    late_ns: int
+    """started - intended: how late the load generator was."""
+    status: int | None
+    failure: str | None
+    message: str
+    http_version: str | None
+    local_port: int | None
+    remote_port: int | None
+    new_connection: bool
+    request_bytes: int
+    response_bytes: int
+    pool_wait_ns: int | None
+    """From the start to the first event of a connection."""
+    connect_ns: int | None
+    """TCP handshake; only where a connection was made for this request."""
+    send_ns: int | None
+    """Request headers and body handed to the socket."""
+    first_byte_ns: int | None
+    """From the request being sent to the response's headers."""
+    receive_ns: int | None
+    """From the headers to the last byte of the body."""

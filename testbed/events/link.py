@@ -1,0 +1,53 @@
+"""Link: the wire between two interfaces."""
+
+from __future__ import annotations
+
+from typing import Final, Literal
+
+import msgspec
+
+DIGEST_BYTES: Final = 128
+"""A packet's digest is zlib.crc32 over its first bytes, Ethernet header included, at most this
+many.
+"""
+SNAPLEN_BYTES: Final = 160
+"""What captures keep of each packet: Ethernet 14 + IPv6 40 + TCP 60, and some to spare."""
+
+RELAY_RECORD: Final = [
+    ("number", "<u8"),
+    ("arrival_ns", "<i8"),
+    ("due_ns", "<i8"),
+    ("departure_ns", "<i8"),
+    ("size_bytes", "<u4"),
+    ("digest", "<u4"),
+    ("direction", "u1"),
+    ("fate", "u1"),
+    ("reason", "u1"),
+    ("pad", "u1"),
+]
+"""One record of the relay's log (struct ``<QqqqIIBBBx``); departure_ns is 0 for a packet that did
+not depart.
+"""
+FATES: Final = ("delivered", "lost", "held", "overflow")
+"""held: still on the wire when the relay stopped. overflow: the emulator could not write it, never
+emulated loss.
+"""
+REASONS: Final = ("", "bernoulli", "stopped", "write_failed")
+DIRECTIONS: Final = ("forward", "reverse")
+
+
+class LinkPacket(msgspec.Struct, frozen=True, kw_only=True):
+    """The fate of one packet on a relay's wire."""
+
+    link: str
+    direction: Literal["forward", "reverse"]
+    number: int
+    """Counts from 0 in each direction, in the order the relay read the packets."""
+    size_bytes: int
+    """Ethernet header included, without preamble and frame check sequence."""
+    digest: int
+    arrival_ns: int
+    due_ns: int
+    departure_ns: int | None
+    fate: Literal["delivered", "lost", "held", "overflow"]
+    reason: str

@@ -1,0 +1,14 @@
+"""The process inside the sandbox: every live stage, in one line.
+
+network -> server, load -> probes -> recording
+
+config.py     what it is told
+conduct.py    the line itself
+processes.py  starts processes in nodes, watches them, ends them
+privileges.py what the server and the clients may do: nothing
+observers.py  relay, sampler and captures
+workload.py   servers and clients
+drain.py      when the network has become quiet
+machine.py    facts of this machine for the manifest
+shell.py      Mininet's command line instead of a load
+"""

@@ -1,0 +1,22 @@
+"""What the process inside the sandbox is told."""
+
+from __future__ import annotations
+
+import msgspec
+
+from testbed.scenario import Scenario
+
+
+class LiveConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Its one argument, as JSON."""
+
+    root: str
+    """The recording's folder, made already."""
+    scenario: Scenario
+    seed: int
+    directory: str
+    """Where the user's modules are imported from."""
+    progress_fd: int | None = None
+    """Descriptor of a pipe for lines of JSON (testbed.recording.progress); None with a shell."""
+    shell: bool = False
+    """Give the terminal to Mininet's command line instead of making a load."""

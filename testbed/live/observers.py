@@ -1,0 +1,202 @@
+"""The relay and the probes outside of the applications: sampler and captures."""
+
+from __future__ import annotations
+
+import select
+import sys
+import time
+from typing import Final
+
+import msgspec
+
+from testbed.errors import ProcessError
+from testbed.live.processes import ManagedProcess, Processes
+from testbed.network.build import Network
+from testbed.network.plan import NetworkPlan
+from testbed.network.relay.config import (
+    LinkConfig,
+    RelayAnswer,
+    RelayConfig,
+    TapEnd,
+    WireConfig,
+)
+from testbed.network.tools import find_tool
+from testbed.probes.link import READY_WORD, dumpcap_argv
+from testbed.probes.sampler import SampledNode, SamplerAnswer, SamplerConfig
+from testbed.recording.layout import Layout, create_partial, partial
+from testbed.recording.manifest import Direction, ProbeRecord
+from testbed.scenario import Probes
+from testbed.units import NS_PER_MS
+
+SAMPLE_INTERVAL_NS: Final = {"all": 10 * NS_PER_MS, "light": 100 * NS_PER_MS}
+_READY_S: Final = 20.0
+
+
+def start_relay(processes: Processes, layout: Layout, plan: NetworkPlan, seed: int) -> None:
+    """Starts the relay for the links that have one; returns when its devices are open.
+
+    Raises:
+        ProcessError: it ended or said nothing.
+    """
+    links = []
+    for link in plan.links:
+        if link.wire != "relay":
+            continue
+        ends = (
+            TapEnd(node=link.forward.sender, interface=link.forward.sender_interface),
+            TapEnd(node=link.forward.receiver, interface=link.forward.receiver_interface),
+        )
+        links.append(
+            LinkConfig(
+                name=link.name,
+                ends=ends,
+                forward=_wire(link.forward),
+                reverse=_wire(link.reverse),
+                log_fd=create_partial(layout.segment(f"link.{link.name}")),
+            )
+        )
+    if not links:
+        return
+    config = msgspec.json.encode(RelayConfig(seed=seed, links=links)).decode()
+    relay = processes.start(
+        "relay",
+        "relay",
+        [sys.executable, "-m", "testbed.network.relay", config],
+        pass_fds=[link.log_fd for link in links],
+        answers=True,
+    )
+    answer = msgspec.json.decode(relay.read_line(_READY_S), type=RelayAnswer)
+    relay.about["scheduler"] = answer.scheduler
+
+
+def _wire(way: Direction) -> WireConfig:
+    return WireConfig(delay_ns=way.delay_ns, loss_ratio=way.loss_ratio)
+
+
+def end_relay(processes: Processes) -> None:
+    """Ends the relay and keeps its counts.
+
+    Raises:
+        ProcessError: it did not end well; its own balance, in == out + dropped + held, may have
+            failed.
+    """
+    for relay in processes.of_kind("relay"):
+        relay.ask_to_end()
+        answer = msgspec.json.decode(relay.read_line(_READY_S), type=RelayAnswer)
+        if relay.end() != 0:
+            raise relay.died("with an error")
+        for link, directions in (answer.counts or {}).items():
+            for direction, counts in directions.items():
+                for name, value in msgspec.structs.asdict(counts).items():
+                    relay.about[f"{link}.{direction}.{name}"] = value
+
+
+def start_sampler(
+    processes: Processes, layout: Layout, network: Network, interval_ns: int
+) -> ManagedProcess:
+    """Starts the sampler over all nodes."""
+    descriptor = create_partial(layout.segment("sampler"))
+    config = SamplerConfig(
+        nodes=[
+            SampledNode(
+                name=node.name,
+                process_id=network.process_id(node.name),
+                sockets=node.role not in ("router", "switch"),
+            )
+            for node in network.plan.nodes
+        ],
+        interval_ns=interval_ns,
+        segment_fd=descriptor,
+    )
+    return processes.start(
+        "sampler",
+        "sampler",
+        [sys.executable, "-m", "testbed.probes", msgspec.json.encode(config).decode()],
+        pass_fds=[descriptor],
+        answers=True,
+    )
+
+
+def wait_for_sampler(processes: Processes) -> None:
+    """Returns when the sampler samples."""
+    for sampler in processes.of_kind("sampler"):
+        sampler.read_line(_READY_S)
+
+
+def end_sampler(processes: Processes) -> None:
+    """Ends the sampler and keeps what it says of itself.
+
+    Raises:
+        ProcessError: it did not end well.
+    """
+    for sampler in processes.of_kind("sampler"):
+        sampler.ask_to_end()
+        answer = msgspec.json.decode(sampler.read_line(_READY_S), type=SamplerAnswer)
+        sampler.about.update(msgspec.structs.asdict(answer))
+        if sampler.end() != 0:
+            raise sampler.died("with an error")
+
+
+def start_captures(processes: Processes, layout: Layout, plan: NetworkPlan, probes: Probes) -> None:
+    """Starts a capture in each node; with ``light`` only at both ends of bottlenecks."""
+    find_tool("dumpcap")
+    watched = {link.name for link in plan.links if probes == "all" or link.bottleneck}
+    for node in plan.nodes:
+        interfaces = [i.name for i in node.interfaces if i.link in watched]
+        if interfaces:
+            processes.start(
+                f"capture.{node.name}",
+                "capture",
+                dumpcap_argv(interfaces, partial(layout.capture(node.name))),
+                node=node.name,
+                lifeline=False,
+            )
+
+
+def wait_for_captures(processes: Processes) -> None:
+    """Returns when every capture has its interfaces open.
+
+    Raises:
+        ProcessError: one ended, or was not ready in time.
+    """
+    deadline = time.monotonic() + _READY_S
+    for capture in processes.of_kind("capture"):
+        while READY_WORD not in capture.log.read_bytes():
+            if select.select([capture.pidfd], [], [], 0.005)[0]:
+                raise capture.died("before it captured anything")
+            if time.monotonic() > deadline:
+                raise ProcessError(
+                    f"{capture.name} was not ready within {_READY_S:g} s",
+                    where=capture.name,
+                    last_lines=capture.last_lines(),
+                )
+
+
+def probe_records(probes: Probes) -> list[ProbeRecord]:
+    """What each layer is observed by in this run, bottom to top."""
+    off = f"switched off (--probes {probes})"
+    sampled = probes != "none"
+    in_process = probes == "all"
+    return [
+        _record("link", True, ["relay log", *(["captures"] if sampled else [])]),
+        _record("nic", sampled, ["/proc/net/dev"], off),
+        _record("qdisc", sampled, ["rtnetlink RTM_GETQDISC"], off),
+        _record("ip", sampled, ["/proc/net/snmp", "/proc/net/netstat"], off),
+        _record("tcp", sampled, ["inet_diag TCP_INFO", "/proc/net/netstat", "captures"], off),
+        _record("socket", sampled, ["inet_diag SK_MEMINFO"], off),
+        _record(
+            "syscall", False, [], "needs the tracepoint probe, which this version does not have"
+        ),
+        _record("event_loop", in_process, ["trio Instrument"], off),
+        _record("asgi", sampled, ["ASGI middleware"], off),
+        _record("http", True, ["httpcore trace"]),
+    ]
+
+
+def _record(layer: str, observed: bool, sources: list[str], reason: str = "") -> ProbeRecord:
+    return ProbeRecord(
+        layer=layer,
+        observed=observed,
+        reason="" if observed else reason,
+        sources=sources if observed else [],
+    )

@@ -1,0 +1,60 @@
+"""What the application under test and the clients may do: nothing that they do not need.
+
+- As real root they become an unprivileged user. The folders they import from are made reachable for
+  it where they are not.
+- In a user namespace they keep the one user there is, without a single capability.
+- Either way no_new_privs is set: nothing that they start can gain any.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+from testbed import bundled
+from testbed.network.tools import find_tool
+from testbed.sandbox.namespaces import is_mapped
+from testbed.sandbox.reach import blocked
+
+UNPRIVILEGED_ID: Final = 65534
+"""User and group "nobody"."""
+
+
+def without_privileges(argv: Sequence[str], directory: Path) -> list[str]:
+    """Puts what takes its privileges away before `argv`.
+
+    Args:
+        argv: the command.
+        directory: where the user's modules lie.
+    """
+    dropped = [
+        find_tool("setpriv"),
+        "--no-new-privs",
+        "--inh-caps=-all",
+        "--bounding-set=-all",
+    ]
+    if is_mapped():
+        return [*dropped, *argv]
+    dropped += [f"--reuid={UNPRIVILEGED_ID}", f"--regid={UNPRIVILEGED_ID}", "--clear-groups"]
+    needed = _needed(directory)
+    if not blocked(needed):
+        return [*dropped, *argv]
+    reach = [sys.executable, "-m", "testbed.sandbox.reach", json.dumps([str(p) for p in needed])]
+    return [*reach, *dropped, *argv]
+
+
+def _needed(directory: Path) -> list[Path]:
+    """Where a process finds its interpreter, its packages, the applications."""
+    folders = [
+        Path(sys.prefix),
+        Path(sys.base_prefix),
+        Path(sys.executable).parent,
+        Path(bundled.__file__).parent,
+        bundled.folder("apps"),
+        directory,
+        *(Path(entry) for entry in sys.path if entry),
+    ]
+    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]

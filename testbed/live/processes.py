@@ -1,0 +1,222 @@
+"""Starts processes in nodes, watches them and ends them.
+
+Rules:
+
+- Every process has a name, a session of its own (a terminal's Ctrl-C reaches only who conducts) and
+  its two logs.
+- Standard input is its lifeline: closing it asks it to end; whoever does not is sent SIGTERM, then
+  SIGKILL.
+- None outlives `Processes`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Final, Literal, Self, TypeAlias
+
+from testbed.errors import ProcessError
+from testbed.network.tools import find_tool
+from testbed.recording.layout import Layout
+from testbed.recording.manifest import ProcessRecord
+
+Kind: TypeAlias = Literal["server", "load", "relay", "sampler", "capture"]
+_TERM_AFTER_S: Final = 2.0
+_KILL_AFTER_S: Final = 1.0
+_TAIL_BYTES: Final = 8192
+_TAIL_LINES: Final = 20
+
+
+class ManagedProcess:
+    """A process in a node."""
+
+    def __init__(
+        self, name: str, kind: Kind, node: str, popen: subprocess.Popen[bytes], log: Path
+    ) -> None:
+        self.name = name
+        self.kind = kind
+        self.node = node
+        self.popen = popen
+        self.log = log
+        self.pidfd = os.pidfd_open(popen.pid)
+        self.about: dict[str, int | str] = {}
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code, negative for a signal; None while it runs."""
+        return self.popen.poll()
+
+    def last_lines(self) -> str:
+        """The end of its standard error."""
+        data = self.log.read_bytes()[-_TAIL_BYTES:]
+        return "\n".join(data.decode(errors="replace").splitlines()[-_TAIL_LINES:])
+
+    def died(self, when: str) -> ProcessError:
+        """The error for an end that nobody asked for."""
+        code = self.popen.wait()
+        how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+        return ProcessError(
+            f"{self.name} ended {when} ({how})", where=self.name, last_lines=self.last_lines()
+        )
+
+    def read_line(self, timeout_s: float) -> bytes:
+        """The next line of its standard output.
+
+        Raises:
+            ProcessError: it ended, or said nothing in time.
+        """
+        stream: IO[bytes] | None = self.popen.stdout
+        if stream is None:
+            raise ValueError(f"{self.name} has no pipe on its standard output")
+        line = b""
+        deadline = time.monotonic() + timeout_s
+        while not line.endswith(b"\n"):
+            ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                raise ProcessError(
+                    f"{self.name} said nothing within {timeout_s:g} s",
+                    where=self.name,
+                    last_lines=self.last_lines(),
+                )
+            part = os.read(stream.fileno(), 65536)
+            if not part:
+                raise self.died("early")
+            line += part
+        return line
+
+    def ask_to_end(self) -> None:
+        """Closes its lifeline."""
+        if self.popen.stdin is not None:
+            with contextlib.suppress(BrokenPipeError):
+                self.popen.stdin.close()
+
+    def end(self) -> int:
+        """Ends it, gently first; returns its exit code."""
+        self.ask_to_end()
+        steps = ((_TERM_AFTER_S, signal.SIGTERM), (_KILL_AFTER_S, signal.SIGKILL))
+        if self.popen.stdin is None:
+            steps = ((0.0, signal.SIGTERM), (_TERM_AFTER_S, signal.SIGKILL))
+        for patience_s, number in steps:
+            try:
+                return self.popen.wait(patience_s)
+            except subprocess.TimeoutExpired:
+                self.popen.send_signal(number)
+        return self.popen.wait()
+
+    def record(self) -> ProcessRecord:
+        """Its line in the manifest."""
+        return ProcessRecord(
+            name=self.name,
+            kind=self.kind,
+            node=self.node,
+            exit_code=self.exit_code,
+            about=self.about,
+        )
+
+
+class Processes:
+    """All processes of a run; ends them when it is left."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.all: list[ManagedProcess] = []
+
+    def start(
+        self,
+        name: str,
+        kind: Kind,
+        argv: Sequence[str],
+        *,
+        node: str = "",
+        pass_fds: Sequence[int] = (),
+        answers: bool = False,
+        lifeline: bool = True,
+    ) -> ManagedProcess:
+        """Starts `argv`, in the network namespace of `node` where one is named.
+
+        Args:
+            name: names its logs ``NAME.stdout.log`` and ``NAME.stderr.log``.
+            kind: what it is, for the manifest.
+            argv: its argument vector.
+            node: the node to run in; empty for the sandbox's own namespace.
+            pass_fds: descriptors that it inherits; closed here afterwards.
+            answers: it writes lines on its standard output that are to be read here.
+            lifeline: give it a pipe as standard input.
+        """
+        if node:
+            argv = [find_tool("nsenter"), f"--net=/run/netns/{node}", *argv]
+        error_log = self._layout.log(f"{name}.stderr")
+        with contextlib.ExitStack() as files:
+            stderr = files.enter_context(_new_log(error_log))
+            stdout: int | IO[bytes] = subprocess.PIPE
+            if not answers:
+                stdout = files.enter_context(_new_log(self._layout.log(f"{name}.stdout")))
+            try:
+                popen = subprocess.Popen(
+                    argv,
+                    stdin=subprocess.PIPE if lifeline else subprocess.DEVNULL,
+                    stdout=stdout,
+                    stderr=stderr,
+                    pass_fds=tuple(pass_fds),
+                    start_new_session=True,
+                )
+            finally:
+                for descriptor in pass_fds:
+                    os.close(descriptor)
+        process = ManagedProcess(name, kind, node, popen, error_log)
+        self.all.append(process)
+        return process
+
+    def of_kind(self, kind: Kind) -> list[ManagedProcess]:
+        """The processes of one kind, in the order they were started."""
+        return [process for process in self.all if process.kind == kind]
+
+    def check(self) -> None:
+        """Raises for a process that ended although nobody asked it to.
+
+        Raises:
+            ProcessError: with its last lines.
+        """
+        for process in self.all:
+            if process.exit_code is not None:
+                raise process.died("during the run")
+
+    def end(self, kind: Kind) -> None:
+        """Ends all processes of a kind, all of them asked before any is waited for."""
+        chosen = self.of_kind(kind)
+        for process in chosen:
+            process.ask_to_end()
+        for process in chosen:
+            process.end()
+
+    def records(self) -> list[ProcessRecord]:
+        """All processes, for the manifest."""
+        return [process.record() for process in self.all]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for process in self.all:
+            process.ask_to_end()
+        for process in self.all:
+            process.end()
+            os.close(process.pidfd)
+
+
+def _new_log(path: Path) -> IO[bytes]:
+    """A log, open for writing, mode 0600: an application may print secrets."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    return os.fdopen(descriptor, "wb")

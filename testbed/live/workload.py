@@ -1,0 +1,239 @@
+"""Servers and clients of a run."""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from testbed.errors import Interrupted, ProcessError
+from testbed.live.config import LiveConfig
+from testbed.live.drain import InNode
+from testbed.live.privileges import without_privileges
+from testbed.live.processes import ManagedProcess, Processes
+from testbed.load.config import LoadConfig
+from testbed.network.plan import NetworkPlan
+from testbed.recording.layout import Layout, create_partial
+from testbed.recording.progress import LoadProgress, OnProgress
+from testbed.server.config import ServerConfig
+from testbed.server.readiness import wait_until_ready
+from testbed.units import NS_PER_S
+
+PORT: Final = 8000
+"""Not a privileged one: the server has no privileges."""
+_READY_NS: Final = 30 * NS_PER_S
+_TELL_EVERY_S: Final = 0.1
+
+
+def start_servers(
+    processes: Processes, layout: Layout, plan: NetworkPlan, config: LiveConfig
+) -> None:
+    """Starts the application in each server host."""
+    for node in plan.with_role("server"):
+        descriptors = _segments(layout, config, node.name, ("event_loop", "asgi"))
+        told = ServerConfig(
+            name=node.name,
+            node=node.name,
+            app=config.scenario.app,
+            directory=config.directory,
+            hosts=["0.0.0.0"],
+            port=PORT,
+            event_loop_fd=descriptors["event_loop"],
+            asgi_fd=descriptors["asgi"],
+        )
+        processes.start(
+            node.name,
+            "server",
+            _command("testbed.server", told, config),
+            node=node.name,
+            pass_fds=_given(descriptors),
+        )
+
+
+def wait_for_servers(processes: Processes, stopped: Callable[[], bool]) -> None:
+    """Returns when every server accepts connections, tried from within its own host.
+
+    Raises:
+        RequestError, ProcessError: see testbed.server.readiness.
+        Interrupted: the user stopped the run meanwhile.
+    """
+
+    def patience(seconds: float) -> None:
+        if stopped():
+            raise Interrupted("stopped while the server was starting")
+        time.sleep(seconds)
+
+    for server in processes.of_kind("server"):
+
+        def connect(node: str = server.node) -> None:
+            with InNode(node), socket.create_connection(("127.0.0.1", PORT), timeout=1):
+                pass
+
+        wait_until_ready(
+            server.popen,
+            connect,
+            name=server.name,
+            log=server.log,
+            timeout_ns=_READY_NS,
+            sleep=patience,
+        )
+
+
+def start_clients(
+    processes: Processes, layout: Layout, plan: NetworkPlan, config: LiveConfig
+) -> Clients:
+    """Starts a load process in each client host; it waits for `Clients.go`.
+
+    With as many clients as servers each client has its own server, otherwise every client asks all
+    in turn.
+    """
+    clients, servers = plan.with_role("client"), plan.with_role("server")
+    urls = [f"http://{plan.address(server.name)}:{PORT}" for server in servers]
+    pipes: dict[int, ManagedProcess] = {}
+    for index, node in enumerate(clients):
+        descriptors = _segments(layout, config, node.name, ("event_loop", "http"))
+        read, write = os.pipe2(os.O_CLOEXEC)
+        told = LoadConfig(
+            name=node.name,
+            node=node.name,
+            base_urls=[urls[index]] if len(clients) == len(servers) else urls,
+            load=config.scenario.load,
+            seed=config.seed,
+            http_fd=descriptors["http"] or 0,
+            progress_fd=write,
+            event_loop_fd=descriptors["event_loop"],
+        )
+        pipes[read] = processes.start(
+            node.name,
+            "load",
+            _command("testbed.load", told, config),
+            node=node.name,
+            pass_fds=[*_given(descriptors), write],
+        )
+    return Clients(pipes, config)
+
+
+def _segments(
+    layout: Layout, config: LiveConfig, process: str, names: tuple[str, ...]
+) -> dict[str, int | None]:
+    """A descriptor for each segment that this run's probes write; None for what is off."""
+    wanted = {
+        "event_loop": config.scenario.probes == "all",
+        "asgi": config.scenario.probes != "none",
+        "http": True,
+    }
+    return {
+        name: create_partial(layout.segment(f"{name}.{process}")) if wanted[name] else None
+        for name in names
+    }
+
+
+def _given(descriptors: dict[str, int | None]) -> list[int]:
+    return [descriptor for descriptor in descriptors.values() if descriptor is not None]
+
+
+def _command(module: str, told: msgspec.Struct, config: LiveConfig) -> list[str]:
+    argument = msgspec.json.encode(told).decode()
+    argv = [sys.executable, "-m", module, argument]
+    return without_privileges(argv, Path(config.directory))
+
+
+class Clients:
+    """The load processes, seen through their progress pipes."""
+
+    def __init__(self, pipes: dict[int, ManagedProcess], config: LiveConfig) -> None:
+        self._pipes = pipes
+        self._rest = dict.fromkeys(pipes, b"")
+        self._latest: dict[int, dict[str, Any]] = {pipe: {} for pipe in pipes}
+        self._load = config.scenario.load
+
+    def wait_until_ready(self, stopped: Callable[[], bool]) -> None:
+        """Returns when every client has its imports behind it.
+
+        Raises:
+            ProcessError: one ended, or was not ready in time.
+            Interrupted: the user stopped the run meanwhile.
+        """
+        deadline = time.monotonic() + _READY_NS / NS_PER_S
+        waiting = set(self._pipes)
+        while waiting:
+            for pipe in self._ready(list(waiting)):
+                for line in self._lines(pipe):
+                    if line.get("ready"):
+                        waiting.discard(pipe)
+                if pipe not in self._pipes:
+                    raise ProcessError("a client ended before it was ready", where="load")
+            if stopped():
+                raise Interrupted("stopped while the clients were starting")
+            if time.monotonic() > deadline:
+                names = ", ".join(self._pipes[pipe].name for pipe in waiting)
+                raise ProcessError(f"not ready in time: {names}", where=names)
+
+    def go(self) -> None:
+        """Starts the load, in all clients as nearly at once as can be."""
+        for process in self._pipes.values():
+            if process.popen.stdin is not None:
+                process.popen.stdin.write(b"go\n")
+                process.popen.stdin.flush()
+
+    def follow(
+        self, tell: OnProgress, check: Callable[[], None], stopped: Callable[[], bool]
+    ) -> None:
+        """Tells the progress until every client has ended.
+
+        Args:
+            tell: is given the sum over all clients.
+            check: raises when another process of the run died.
+            stopped: whether the user stopped the run.
+
+        Raises:
+            ProcessError: a client died, or `check` found a process that did.
+            Interrupted: the user stopped the run.
+        """
+        while self._pipes:
+            news = False
+            for pipe in self._ready(list(self._pipes)):
+                process = self._pipes[pipe]
+                for line in self._lines(pipe):
+                    self._latest[pipe] = line
+                    news = True
+                if pipe not in self._pipes and process.popen.wait() != 0:
+                    raise process.died("during the load")
+            if news:
+                tell(self._sum())
+            check()
+            if stopped():
+                raise Interrupted("stopped by the user")
+
+    def _ready(self, pipes: list[int]) -> list[int]:
+        return select.select(pipes, [], [], _TELL_EVERY_S)[0]
+
+    def _lines(self, pipe: int) -> Iterator[dict[str, Any]]:
+        """The whole lines that have come; a pipe at its end leaves `_pipes`."""
+        part = os.read(pipe, 65536)
+        if not part:
+            os.close(pipe)
+            del self._pipes[pipe]
+            return
+        *lines, self._rest[pipe] = (self._rest[pipe] + part).split(b"\n")
+        for line in lines:
+            yield msgspec.json.decode(line)
+
+    def _sum(self) -> LoadProgress:
+        lines = [line for line in self._latest.values() if "started" in line]
+        limit = self._load.request_limit
+        return LoadProgress(
+            started=sum(line["started"] for line in lines),
+            completed=sum(line["completed"] for line in lines),
+            failed=sum(line["failed"] for line in lines),
+            limit=None if limit is None else limit * len(self._latest),
+            elapsed_ns=max((line["elapsed_ns"] for line in lines), default=0),
+            duration_ns=self._load.duration_ns,
+        )

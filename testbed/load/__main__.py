@@ -1,0 +1,110 @@
+"""The load process: ``python -m testbed.load CONFIG_JSON``; lifeline and end: `testbed.child`.
+
+Rules:
+
+- It imports everything, writes {"ready":true} to the progress pipe (see `testbed.load.progress`)
+  and waits for the line ``go`` on standard input, so that all clients of a run start together.
+- The end of standard input, SIGTERM and SIGINT stop it: requests under way are cancelled and
+  recorded as "Cancelled".
+- It ends by itself when every request has ended.
+
+Exit codes: 0 the load is done or was stopped; 2 the configuration is wrong; 4 a fault, or a segment
+that cannot be written.
+"""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+from time import monotonic_ns
+
+import httpx
+import trio
+
+from testbed.child import (
+    Flushable,
+    exit_code_of,
+    keep_flushed,
+    read_config,
+    read_stdin,
+    wait_for_signal,
+)
+from testbed.errors import RequestError
+from testbed.load.closed_loop import closed_loop
+from testbed.load.config import LoadConfig
+from testbed.load.open_loop import open_loop
+from testbed.load.progress import Progress
+from testbed.load.request import Requests
+from testbed.probes.event_loop import open_event_loop_probe
+from testbed.probes.http import HttpSegment, ProbedTransport
+
+
+async def _obey_stdin(go: trio.Event, stop: trio.CancelScope) -> None:
+    received = b""
+    while chunk := await read_stdin():
+        received += chunk
+        if received == b"go\n":
+            go.set()
+        elif not b"go\n".startswith(received):
+            raise RequestError(f'expected the line "go" (got {received!r})', where="stdin")
+    stop.cancel()
+
+
+async def _stop_at_signal(
+    stop: trio.CancelScope, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    await wait_for_signal(task_status=task_status)
+    stop.cancel()
+
+
+async def _make_load(config: LoadConfig, segment: HttpSegment, progress: Progress) -> None:
+    load = config.load
+    connections = load.users if load.rate is None else config.open_loop_connections
+    transport = ProbedTransport(max_connections=connections)
+    async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
+        requests = Requests(config, client, segment, progress)
+        start_ns = monotonic_ns()
+        progress.begin(start_ns)
+        if load.rate is None:
+            await closed_loop(load, requests, start_ns)
+        else:
+            await open_loop(config, requests, start_ns)
+
+
+async def _run(config: LoadConfig, segment: HttpSegment, segments: list[Flushable]) -> None:
+    progress = Progress(config.progress_fd, config.load.request_limit)
+    go, stop = trio.Event(), trio.CancelScope()
+    async with trio.open_nursery() as background:
+        await background.start(_stop_at_signal, stop)
+        background.start_soon(_obey_stdin, go, stop)
+        background.start_soon(keep_flushed, segments)
+        with stop:
+            progress.ready()
+            await go.wait()
+            background.start_soon(progress.keep_reporting)
+            await _make_load(config, segment, progress)
+        await progress.end("stopped" if stop.cancelled_caught else "done")
+        background.cancel_scope.cancel()
+
+
+def main() -> None:
+    """Makes the load; returns when it has ended or was stopped."""
+    config = read_config(sys.argv, LoadConfig)
+    segments: list[Flushable] = []
+    instruments = []
+    with ExitStack() as closing:
+        segment = HttpSegment(config.http_fd, process=config.name, node=config.node)
+        closing.callback(segment.writer.close)
+        segments.append(segment.writer)
+        if config.event_loop_fd is not None:
+            probe = open_event_loop_probe(
+                config.event_loop_fd, process=config.name, node=config.node
+            )
+            closing.callback(probe.close)
+            segments.append(probe)
+            instruments.append(probe)
+        trio.run(_run, config, segment, segments, instruments=instruments)
+
+
+if __name__ == "__main__":
+    sys.exit(exit_code_of(main))

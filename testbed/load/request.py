@@ -1,0 +1,185 @@
+"""One request: from its intended start to the last byte of its answer, or to its failure.
+
+Rules:
+
+- Every request that is begun is recorded, whatever ends it: an answer, an exception of httpx, the
+  end of the load ("Cancelled"), or a fault of this program, which ends the process after that.
+- The response's body is read as it comes over the wire (no decompression), counted, and not kept.
+- Redirects are not followed and cookies are not sent: a request is one exchange.
+- Nothing comes from the environment: no proxy, no .netrc. Headers are fixed, so that a repeated run
+  sends the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from time import monotonic_ns
+from typing import Final
+
+import httpx
+import trio
+
+from testbed import __version__
+from testbed.events.http import HttpExchange
+from testbed.load.config import LoadConfig
+from testbed.load.identity import identity
+from testbed.load.progress import Progress
+from testbed.probes.http import HttpSegment, RequestRecorder
+from testbed.units import NS_PER_S
+
+FAILED_STATUS: Final = 400
+_EXPECTED: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
+_PATTERN: Final = bytes(range(256)) * 256
+_HEADERS: Final = (
+    ("accept", "*/*"),
+    ("accept-encoding", "gzip, deflate"),
+    ("connection", "keep-alive"),
+    ("user-agent", f"testbed/{__version__}"),
+)
+
+
+class _Body:
+    """A request's body out of a repeated pattern.
+
+    Attributes:
+        sent_bytes: what the connection has taken so far.
+    """
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.sent_bytes = 0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        while self.sent_bytes < self.size_bytes:
+            chunk = _PATTERN[: self.size_bytes - self.sent_bytes]
+            yield chunk
+            self.sent_bytes += len(chunk)
+
+
+class _Exchange:
+    """A request while it goes on."""
+
+    def __init__(self) -> None:
+        self.recorder = RequestRecorder()
+        self.headers_ns: int | None = None
+        self.status: int | None = None
+        self.reason = ""
+        self.http_version: str | None = None
+        self.response_bytes = 0
+        self.started_ns = monotonic_ns()
+
+    async def run(self, client: httpx.AsyncClient, request: httpx.Request) -> None:
+        self.recorder.make_current()
+        self.started_ns = monotonic_ns()
+        response = await client.send(request, stream=True, follow_redirects=False)
+        self.headers_ns = monotonic_ns()
+        self.status = response.status_code
+        self.reason = response.reason_phrase
+        self.http_version = response.http_version
+        try:
+            async for chunk in response.aiter_raw():
+                self.response_bytes += len(chunk)
+        finally:
+            await response.aclose()
+
+    def completed_ns(self) -> int:
+        """When the response's end was read, before the connection went back into the pool."""
+        for name, at_ns in reversed(self.recorder.trace):
+            if name.endswith(".receive_response_body.complete"):
+                return at_ns
+        return monotonic_ns()
+
+
+class Requests:
+    """Makes requests and records them."""
+
+    def __init__(
+        self,
+        config: LoadConfig,
+        client: httpx.AsyncClient,
+        segment: HttpSegment,
+        progress: Progress,
+    ) -> None:
+        self._config = config
+        self._client = client
+        self._segment = segment
+        self._progress = progress
+        self._urls = [httpx.URL(base + config.load.path) for base in config.base_urls]
+        timeout = httpx.Timeout(config.load.timeout_ns / NS_PER_S)
+        self._timeouts = timeout.as_dict()
+
+    async def make(self, number: int, user: int, intended_ns: int) -> None:
+        """Makes one request and records it.
+
+        Args:
+            number: counts from 0 in the order of intended starts.
+            user: who makes it, counts from 0; 0 in an open loop.
+            intended_ns: when it should have started, CLOCK_MONOTONIC.
+        """
+        self._progress.started += 1
+        load = self._config.load
+        trace_id, headers = self._headers(number)
+        body = _Body(load.body_bytes) if load.body_bytes else None
+        exchange = _Exchange()
+        request = httpx.Request(
+            load.method,
+            self._urls[number % len(self._urls)],
+            headers=headers,
+            content=body,
+            extensions={"trace": exchange.recorder, "timeout": self._timeouts},
+        )
+        failure: str | None = None
+        message = ""
+        ended_ns: int | None = None
+        try:
+            await exchange.run(self._client, request)
+            ended_ns = exchange.completed_ns()
+            if exchange.status is not None and exchange.status >= FAILED_STATUS:
+                failure, message = f"HTTP {exchange.status}", exchange.reason
+        except _EXPECTED as error:
+            failure, message = type(error).__name__, str(error)
+        except trio.Cancelled:
+            failure, message = "Cancelled", "the load was stopped"
+            raise
+        except BaseException as error:
+            failure, message = type(error).__name__, str(error)
+            raise
+        finally:
+            recorder = exchange.recorder
+            self._record(
+                HttpExchange(
+                    request_id=trace_id,
+                    number=number,
+                    user=user,
+                    method=load.method,
+                    path=load.path,
+                    intended_ns=intended_ns,
+                    started_ns=exchange.started_ns,
+                    headers_ns=exchange.headers_ns,
+                    ended_ns=monotonic_ns() if ended_ns is None else ended_ns,
+                    status=exchange.status,
+                    failure=failure,
+                    message=message,
+                    http_version=exchange.http_version,
+                    local_port=recorder.local_port,
+                    remote_port=recorder.remote_port,
+                    new_connection=recorder.new_connection,
+                    request_bytes=0 if body is None else body.sent_bytes,
+                    response_bytes=exchange.response_bytes,
+                    trace=recorder.trace,
+                )
+            )
+
+    def _headers(self, number: int) -> tuple[str, list[tuple[str, str]]]:
+        ids = identity(seed=self._config.seed, process=self._config.name, number=number)
+        headers = [*_HEADERS, ("traceparent", ids.traceparent)]
+        if self._config.load.body_bytes:
+            headers.append(("content-length", str(self._config.load.body_bytes)))
+        return ids.trace_id, headers
+
+    def _record(self, exchange: HttpExchange) -> None:
+        if exchange.failure is None:
+            self._progress.completed += 1
+        else:
+            self._progress.failed += 1
+        self._segment.write(exchange)

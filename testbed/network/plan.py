@@ -1,0 +1,358 @@
+"""What will be built: nodes, links and settings in base units, from a `Topo` and a scenario.
+
+Pure: no I/O.
+
+What a `Topo` may say, beyond plain Mininet:
+
+- of a node: ``role="client" | "server" | "router"``. Without any role the first host is the client
+  and the last one the server; a node whose class or name says Router, or that has ``ip_forward``,
+  is a router.
+- of a link: ``bottleneck=True | "forward" | "reverse"`` (forward: from its first node to its
+  second) and ``capacity``, ``delay``, ``loss``, ``queue`` as in a scenario, for both directions, or
+  in ``forward={...}`` and ``reverse={...}`` for one.
+
+A scenario's `link` applies to the directions marked as bottleneck, its `links` to both directions
+of the link named.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from testbed import units
+from testbed.errors import Problem, ScenarioError
+from testbed.network.addressing import Attachment, NodeAddressing, assign
+from testbed.network.topology import Topo
+from testbed.recording.manifest import Direction, LinkRecord
+from testbed.scenario import Link, Scenario
+from testbed.scenario.names import did_you_mean
+
+Role: TypeAlias = Literal["client", "server", "router", "host", "switch"]
+ROLES: Final = ("client", "server", "router", "host")
+DEFAULT_QUEUE_PACKETS: Final = 100
+"""Queue of a shaped direction that names none: a small router's (the bufferbloat labs use 20 to
+100).
+"""
+_LINK_KEYS: Final = ("capacity", "delay", "loss", "queue")
+_MININET_KEYS: Final = (
+    "port1", "port2", "intfName1", "intfName2", "addr1", "addr2", "params1", "params2",
+    "node1", "node2", "intf", "cls", "cls1", "cls2", "fast", "key",
+)  # fmt: skip
+_TC_LINK_KEYS: Final = (
+    "bw", "jitter", "max_queue_size", "use_htb", "use_hfsc", "use_tbf", "speedup", "enable_ecn",
+    "enable_red", "latency_ms", "r2q", "xmit_hash_policy",
+)  # fmt: skip
+_INTERFACE_NAME_BYTES: Final = 15
+"""IFNAMSIZ - 1, include/uapi/linux/if.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfacePlan:
+    """One interface to build."""
+
+    node: str
+    name: str
+    mac: str
+    link: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    """One node to build."""
+
+    name: str
+    role: Role
+    interfaces: tuple[InterfacePlan, ...]
+    addressing: NodeAddressing
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkPlan:
+    """All that will be built, checked."""
+
+    nodes: tuple[NodePlan, ...]
+    links: tuple[LinkRecord, ...]
+    warnings: tuple[str, ...]
+
+    def node(self, name: str) -> NodePlan:
+        """The node of that name."""
+        return next(node for node in self.nodes if node.name == name)
+
+    def with_role(self, role: Role) -> tuple[NodePlan, ...]:
+        """The nodes of that role, in the order of the topology."""
+        return tuple(node for node in self.nodes if node.role == role)
+
+    def address(self, node: str) -> str:
+        """The first address of `node`, without its prefix length."""
+        return self.node(node).addressing.addresses[0].split("/")[0]
+
+
+def make_plan(topo: Topo, scenario: Scenario, wire: Literal["relay", "kernel"]) -> NetworkPlan:
+    """The plan of `topo` under `scenario`, with `wire` in the middle of each link that needs one.
+
+    Raises:
+        ScenarioError: with all problems of the topology and of the scenario's link settings.
+    """
+    return _Planner(topo, scenario, wire).plan()
+
+
+class _Planner:
+    def __init__(self, topo: Topo, scenario: Scenario, wire: Literal["relay", "kernel"]) -> None:
+        self.topo = topo
+        self.scenario = scenario
+        self.wire: Literal["relay", "kernel"] = wire
+        self.problems: list[Problem] = []
+        self.warnings: list[str] = []
+        # Mininet's convertTo keeps the order of addNode and addLink only when unsorted.
+        self.names: list[str] = list(topo.nodes(sort=False))
+        self.edges: list[tuple[str, str, dict[str, Any]]] = [
+            (info["node1"], info["node2"], info)
+            for _, _, _, info in topo.links(sort=False, withKeys=True, withInfo=True)
+        ]
+
+    def plan(self) -> NetworkPlan:
+        roles = self._roles()
+        links = [self._link(index, *edge) for index, edge in enumerate(self.edges)]
+        self._check_names(links)
+        self._check_scenario(links)
+        if self.problems:
+            raise ScenarioError(self.problems)
+        interfaces = [pair for index, link in enumerate(links) for pair in _interfaces(index, link)]
+        attachments = [
+            Attachment(plan.node, plan.name, plan.link, self._address(plan)) for plan in interfaces
+        ]
+        addressing = assign(roles, attachments)
+        nodes = tuple(
+            NodePlan(
+                name=name,
+                role=roles[name],
+                interfaces=tuple(i for i in interfaces if i.node == name),
+                addressing=addressing[name],
+            )
+            for name in self.names
+        )
+        self._warn(links, roles)
+        return NetworkPlan(nodes, tuple(links), tuple(self.warnings))
+
+    def _roles(self) -> dict[str, Role]:
+        roles: dict[str, Role] = {}
+        for name in self.names:
+            info = self.topo.nodeInfo(name)
+            role = info.get("role")
+            if info.get("isSwitch"):
+                roles[name] = "switch"
+            elif role is None:
+                roles[name] = "router" if _looks_like_router(name, info) else "host"
+            elif role in ROLES:
+                roles[name] = role
+            else:
+                self._problem(
+                    f"node {name}: role", f'expected one of {", ".join(ROLES)} (got "{role}")'
+                )
+        hosts = [name for name in self.names if roles.get(name) == "host"]
+        for missing, pick in (("client", 0), ("server", -1)):
+            if missing in roles.values():
+                continue
+            if not hosts:
+                self._problem("topology", f"no node is a {missing}, and no host is left to be one")
+            else:
+                roles[hosts.pop(pick)] = missing  # type: ignore[assignment]
+        return roles
+
+    def _link(self, index: int, a: str, b: str, info: Mapping[str, Any]) -> LinkRecord:
+        name = f"{a}-{b}"
+        if sum({x, y} == {a, b} for x, y, _ in self.edges[:index]):
+            name += f"-{index}"
+        self._check_keys(name, info)
+        marks = {True: ("forward", "reverse"), "both": ("forward", "reverse"), False: (), None: ()}
+        mark = info.get("bottleneck")
+        marked: Sequence[str] = marks.get(mark, (mark,) if isinstance(mark, str) else ())
+        if set(marked) - {"forward", "reverse"}:
+            self._problem(
+                f"link {name}: bottleneck", f'expected True, "forward" or "reverse" (got {mark!r})'
+            )
+        base = self._settings(name, {key: info[key] for key in _LINK_KEYS if key in info})
+        names = (
+            info.get("intfName1") or f"{a}-eth{info['port1']}",
+            info.get("intfName2") or f"{b}-eth{info['port2']}",
+        )
+        ends = ((a, names[0], b, names[1]), (b, names[1], a, names[0]))
+        directions = []
+        for way, (sender, sender_if, receiver, receiver_if) in zip(
+            ("forward", "reverse"), ends, strict=True
+        ):
+            own = self._settings(f"{name}.{way}", info.get(way) or {}).over(base)
+            if way in marked:
+                own = self.scenario.link.over(own)
+            own = self.scenario.links.get(name, Link()).over(own)
+            bare = Direction(
+                sender=sender,
+                sender_interface=sender_if,
+                receiver=receiver,
+                receiver_interface=receiver_if,
+                bottleneck=way in marked,
+            )
+            directions.append(self._direction(f"{name}.{way}", bare, own))
+        forward, reverse = directions
+        needs_wire = any(d.delay_ns or d.loss_ratio or d.bottleneck for d in directions)
+        return LinkRecord(
+            name=name,
+            wire=self.wire if needs_wire else "direct",
+            bottleneck=bool(marked),
+            forward=forward,
+            reverse=reverse,
+        )
+
+    def _direction(self, where: str, bare: Direction, link: Link) -> Direction:
+        packets, size = units.parse_queue(link.queue) if link.queue else (None, None)
+        capacity = link.capacity_bit_s
+        if link.queue and capacity is None:
+            self._problem(
+                f"link {where}: queue", "a queue needs a capacity: nothing waits without one"
+            )
+        if capacity is not None and link.queue is None:
+            packets = DEFAULT_QUEUE_PACKETS
+        return msgspec.structs.replace(
+            bare,
+            capacity_bit_s=capacity,
+            queue_packets=packets,
+            queue_bytes=size,
+            delay_ns=link.delay_ns or 0,
+            loss_ratio=link.loss_ratio or 0.0,
+        )
+
+    def _settings(self, where: str, given: Mapping[str, Any]) -> Link:
+        unknown = [key for key in given if key not in _LINK_KEYS]
+        for key in unknown:
+            self._problem(f"link {where}.{key}", f"unknown setting{did_you_mean(key, _LINK_KEYS)}")
+        try:
+            return msgspec.convert({k: v for k, v in given.items() if k in _LINK_KEYS}, Link)
+        except ScenarioError as error:
+            for problem in error.problems:
+                self._problem(f"link {where}.{problem.where}", problem.message)
+        except msgspec.ValidationError as error:
+            self._problem(f"link {where}", f"{error} (units are part of the text: delay='10ms')")
+        return Link()
+
+    def _check_keys(self, name: str, info: Mapping[str, Any]) -> None:
+        known = (*_LINK_KEYS, *_MININET_KEYS, "bottleneck", "forward", "reverse")
+        for key in info:
+            if key in _TC_LINK_KEYS:
+                self._problem(
+                    f"link {name}: {key}",
+                    "this TCLink parameter is not supported; "
+                    f"give {', '.join(_LINK_KEYS)} with units instead",
+                )
+            elif key not in known:
+                self._problem(f"link {name}: {key}", f"unknown setting{did_you_mean(key, known)}")
+
+    def _check_names(self, links: Sequence[LinkRecord]) -> None:
+        seen: set[str] = set()
+        for link in links:
+            for way in (link.forward, link.reverse):
+                name = way.sender_interface
+                if len(name.encode()) > _INTERFACE_NAME_BYTES:
+                    self._problem(
+                        f"link {link.name}",
+                        f'interface name "{name}" is longer than {_INTERFACE_NAME_BYTES} bytes: '
+                        "give the node a shorter name",
+                    )
+                if name in seen:
+                    self._problem(f"link {link.name}", f'interface name "{name}" is used twice')
+                seen.add(name)
+        for name in self.names:
+            if "/" in name or not name.isprintable() or " " in name:
+                self._problem(
+                    f"node {name!r}", "a name must have no slash, space or control character"
+                )
+            if not any(name in (a, b) for a, b, _ in self.edges):
+                self._problem(f"node {name}", "is connected to nothing")
+
+    def _check_scenario(self, links: Sequence[LinkRecord]) -> None:
+        known = [link.name for link in links]
+        for name in self.scenario.links:
+            if name not in known:
+                self._problem(
+                    f'links."{name}"',
+                    f"the topology has no such link (it has: {', '.join(known)})"
+                    f"{did_you_mean(name, known)}",
+                )
+        if self.scenario.link != Link() and not any(link.bottleneck for link in links):
+            given = [key for key in _LINK_KEYS if getattr(self.scenario.link, key) is not None]
+            self._problem(
+                given[0],
+                f"the topology {self.scenario.topology} marks no link as bottleneck, so it applies "
+                "to none; mark one (addLink(..., bottleneck=True)) or name links in a scenario "
+                f'file ([links."{known[0] if known else "a-b"}"])',
+            )
+
+    def _warn(self, links: Sequence[LinkRecord], roles: Mapping[str, Role]) -> None:
+        for link in links:
+            for way in (link.forward, link.reverse):
+                if way.capacity_bit_s is not None and roles[way.sender] not in ("router", "switch"):
+                    self.warnings.append(
+                        f"the capacity of {way.sender_interface} stands on a host's own interface: "
+                        "a packet that its queue drops tells the host's TCP at once, "
+                        "as no network would"
+                    )
+
+    def _address(self, plan: InterfacePlan) -> str | None:
+        """What the `Topo` says: the link's params, or the node's own for its first interface."""
+        for a, b, info in self.edges:
+            for node, port, key in ((a, "port1", "params1"), (b, "port2", "params2")):
+                name = info.get(f"intfName{port[-1]}") or f"{node}-eth{info[port]}"
+                if node == plan.node and name == plan.name:
+                    found = (info.get(key) or {}).get("ip")
+                    if found is None and self._is_first(plan, info[port]):
+                        found = self.topo.nodeInfo(node).get("ip")
+                    return None if found is None else str(found)
+        return None
+
+    def _is_first(self, plan: InterfacePlan, port: int) -> bool:
+        ports = [
+            i[p]
+            for a, b, i in self.edges
+            for n, p in ((a, "port1"), (b, "port2"))
+            if n == plan.node
+        ]
+        return bool(port == min(ports))
+
+    def _problem(self, where: str, message: str) -> None:
+        self.problems.append(Problem(where, message))
+
+
+def _looks_like_router(name: str, info: Mapping[str, Any]) -> bool:
+    cls = info.get("cls")
+    ancestors = cls.__mro__ if isinstance(cls, type) else ()
+    names = [name, *(ancestor.__name__ for ancestor in ancestors)]
+    return bool(info.get("ip_forward")) or any("router" in text.lower() for text in names)
+
+
+def _interfaces(index: int, link: LinkRecord) -> tuple[InterfacePlan, InterfacePlan]:
+    # Locally administered (second bit of the first byte, IEEE 802-2014 8.4); the same in each run.
+    high, low = divmod(index + 1, 256)
+    first, second = (
+        InterfacePlan(
+            node=way.sender,
+            name=way.sender_interface,
+            mac=f"02:00:00:{high:02x}:{low:02x}:{side:02x}",
+            link=link.name,
+        )
+        for side, way in ((1, link.forward), (2, link.reverse))
+    )
+    return first, second
+
+
+__all__ = [
+    "DEFAULT_QUEUE_PACKETS",
+    "InterfacePlan",
+    "NetworkPlan",
+    "NodePlan",
+    "Role",
+    "make_plan",
+    "replace",
+]

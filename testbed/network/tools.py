@@ -1,0 +1,88 @@
+"""The one way to run ip, tc, ethtool and sysctl.
+
+Every command raises with its argument vector, exit code and standard error when it fails, and is
+kept for `commands.sh`, so that a student can repeat it by hand.
+"""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+from collections.abc import Sequence
+
+from testbed.errors import ToolError, ToolMissingError
+
+_HEAD = """\
+#!/bin/sh
+# The commands that built this network, in order. To repeat them by hand, as root in a scratch
+# namespace:
+#   unshare --net --mount sh
+#   mount -t tmpfs none /run && mkdir /run/netns && sh -e commands.sh
+# Then each node is a namespace: ip netns exec NODE ping ADDRESS
+set -e
+"""
+
+
+class Toolbox:
+    """Runs tools and remembers what it ran."""
+
+    def __init__(self) -> None:
+        self._commands: list[str] = []
+
+    def run(self, argv: Sequence[str], *, stdin: str = "", remember: bool = True) -> str:
+        """Runs `argv` with `stdin` and returns its standard output.
+
+        Args:
+            argv: the command; no shell is involved.
+            stdin: what it reads, such as the lines of a batch.
+            remember: whether it belongs to what builds the network (a read-back does not).
+
+        Raises:
+            ToolMissingError: there is no such program.
+            ToolError: it ended with another exit code than 0.
+        """
+        program = find_tool(argv[0])
+        if remember:
+            self.remember(argv, stdin)
+        done = subprocess.run(
+            [program, *argv[1:]],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode != 0:
+            raise ToolError(argv, done.returncode, done.stderr or done.stdout)
+        return done.stdout
+
+    def batch(self, argv: Sequence[str], lines: Sequence[str]) -> None:
+        """Runs ip or tc once with `lines` as its batch; nothing when there are none."""
+        if lines:
+            self.run([*argv, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines))
+
+    def remember(self, argv: Sequence[str], stdin: str = "") -> None:
+        """Adds a command to `commands.sh`."""
+        text = shlex.join(argv)
+        if stdin:
+            text += f" <<'END'\n{stdin}END"
+        self._commands.append(text)
+
+    def script(self) -> str:
+        """What ran so far, as a shell script."""
+        return _HEAD + "".join(f"{command}\n" for command in self._commands)
+
+
+def find_tool(name: str) -> str:
+    """The path of a program, also in the sbin folders that ordinary users lack.
+
+    Raises:
+        ToolMissingError: it is not installed.
+    """
+    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+    if path is None:
+        raise ToolMissingError(
+            f'the program "{name}" is not installed; `testbed doctor` says how to get it',
+            where=name,
+        )
+    return path

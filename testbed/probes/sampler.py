@@ -1,0 +1,130 @@
+"""Reads the state of all nodes on a fixed beat.
+
+Rules:
+
+- The beat is absolute: sample k is due at start + k * interval, so that lateness does not add up. A
+  beat that has passed is left out and counted, never made up for.
+- A sample is the bytes that the kernel gave, with the time before and after: decoding is offline
+  work.
+- Counters change slowly and their text is long: they are read every `COUNTERS_EVERY` beats, and at
+  both ends.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import msgspec
+
+from testbed.probes.sources import KINDS, NetlinkDump, ProcFile, Source, link_names
+from testbed.recording.segments import SegmentHeader, SegmentWriter
+from testbed.sandbox.syscalls import CLONE_NEWNET, setns
+
+COUNTERS_EVERY: Final = 10
+
+
+class SampledNode(msgspec.Struct, frozen=True, kw_only=True):
+    """A node to sample."""
+
+    name: str
+    process_id: int
+    """A process that lives in its namespaces."""
+    sockets: bool
+    """Whether it has TCP sockets worth reading: routers and switches do not."""
+
+
+class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The sampler's one argument, as JSON."""
+
+    nodes: list[SampledNode]
+    interval_ns: int
+    segment_fd: int
+
+
+class SamplerAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A line on the sampler's standard output: when it is ready, and when it ends."""
+
+    samples: int = 0
+    missed: int = 0
+    """Beats that were left out because the one before took too long."""
+    busy_ns: int = 0
+    """Time spent reading."""
+
+
+@dataclass(slots=True)
+class _Node:
+    index: int
+    states: Sequence[Source]
+    counters: Sequence[Source]
+
+
+class Sampler:
+    """The sources of all nodes and the segment that their bytes go to."""
+
+    def __init__(self, config: SamplerConfig) -> None:
+        header = SegmentHeader(
+            layout="frames",
+            source="sampler",
+            process="sampler",
+            kinds=list(KINDS),
+            nodes=[node.name for node in config.nodes],
+        )
+        self._segment = SegmentWriter(config.segment_fd, header)
+        self._interval_ns = config.interval_ns
+        self._nodes = [self._open(index, node) for index, node in enumerate(config.nodes)]
+        self.samples = self.missed = self.busy_ns = 0
+
+    def _open(self, index: int, node: SampledNode) -> _Node:
+        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        theirs = os.open(f"/proc/{node.process_id}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+        setns(theirs, CLONE_NEWNET)
+        try:
+            now_ns = time.monotonic_ns()
+            kind = KINDS.index("link_names")
+            self._segment.frame(now_ns, now_ns, link_names(), kind=kind, node=index)
+            states: list[Source] = [NetlinkDump("qdisc")]
+            if node.sockets:
+                states.append(NetlinkDump("inet_diag"))
+        finally:
+            setns(own, CLONE_NEWNET)
+            os.close(own)
+            os.close(theirs)
+        counters = [ProcFile(name, node.process_id) for name in ("snmp", "netstat", "dev")]
+        return _Node(index, states, counters)
+
+    def run(self, stop: int) -> None:
+        """Samples until the descriptor `stop` is readable, and once more then."""
+        start_ns = time.monotonic_ns()
+        beat = 0
+        while True:
+            self._sample(counters=beat % COUNTERS_EVERY == 0)
+            passed = (time.monotonic_ns() - start_ns) // self._interval_ns
+            self.missed += max(0, passed - beat)
+            beat = max(beat, passed) + 1
+            wait_ns = start_ns + beat * self._interval_ns - time.monotonic_ns()
+            ready, _, _ = select.select([stop], [], [], max(0, wait_ns) / 1e9)
+            if ready:
+                break
+        self._sample(counters=True)
+        self._segment.close()
+
+    def _sample(self, *, counters: bool) -> None:
+        began_ns = time.monotonic_ns()
+        for node in self._nodes:
+            for source in (*node.states, *node.counters) if counters else node.states:
+                before_ns = time.monotonic_ns()
+                payload = source.read()
+                self._segment.frame(
+                    before_ns,
+                    time.monotonic_ns(),
+                    payload,
+                    kind=KINDS.index(source.kind),
+                    node=node.index,
+                )
+        self.samples += 1
+        self.busy_ns += time.monotonic_ns() - began_ns

@@ -1,0 +1,163 @@
+"""The manifest: what was asked for, what was built, on what machine, and what could not be seen."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from testbed.errors import RecordingError
+from testbed.recording.layout import Layout, write_atomically
+from testbed.scenario import Scenario
+
+FORMAT = 1
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True):
+    pass
+
+
+class Interface(_Record, frozen=True, kw_only=True):
+    """One interface as it was built."""
+
+    name: str
+    mac: str
+    addresses: list[str] = []
+    """With prefix length: ``10.0.0.1/24``."""
+    offloads: dict[str, bool] = {}
+    """As read back from ethtool."""
+
+
+class Node(_Record, frozen=True, kw_only=True):
+    """One node as it was built."""
+
+    name: str
+    role: Literal["client", "server", "router", "host", "switch"]
+    interfaces: list[Interface] = []
+    sysctls: dict[str, str] = {}
+    """As read back."""
+    congestion_control: str | None = None
+
+
+class Direction(_Record, frozen=True, kw_only=True):
+    """One direction of a link, with its settings in base units."""
+
+    sender: str
+    sender_interface: str
+    receiver: str
+    receiver_interface: str
+    bottleneck: bool = False
+    """Marked by the topology; a scenario's link options apply here."""
+    capacity_bit_s: int | None = None
+    """None: not shaped."""
+    queue_packets: int | None = None
+    queue_bytes: int | None = None
+    delay_ns: int = 0
+    loss_ratio: float = 0.0
+
+
+class LinkRecord(_Record, frozen=True, kw_only=True):
+    """A link as it was built; `forward` is from its first node to its second."""
+
+    name: str
+    """``<a>-<b>``."""
+    wire: Literal["relay", "kernel", "direct"]
+    """What lies in its middle; direct: a plain veth pair."""
+    bottleneck: bool
+    """At least one of its directions is marked."""
+    forward: Direction
+    reverse: Direction
+
+
+class ProbeRecord(_Record, frozen=True, kw_only=True):
+    """Whether a layer was observed."""
+
+    layer: str
+    observed: bool
+    reason: str = ""
+    """Why not, or what part is missing."""
+    sources: list[str] = []
+    """What it was read from: ``/proc/net/snmp``, ``inet_diag``."""
+
+
+class Clock(_Record, frozen=True, kw_only=True):
+    """CLOCK_REALTIME minus CLOCK_MONOTONIC at one moment (see testbed.clock.ClockOffset)."""
+
+    at_monotonic_ns: int
+    offset_ns: int
+    uncertainty_ns: int
+
+
+class ProcessRecord(_Record, frozen=True, kw_only=True):
+    """A process of the run."""
+
+    name: str
+    kind: Literal["server", "load", "relay", "sampler", "capture"]
+    node: str
+    exit_code: int | None = None
+    about: dict[str, int | str] = {}
+    """Counters that it gave at its end, such as the relay's overflow."""
+
+
+class Manifest(_Record, frozen=True, kw_only=True):
+    """manifest.json."""
+
+    format: int = FORMAT
+    state: Literal["running", "complete", "failed", "interrupted"] = "running"
+    failure: str = ""
+    """What went wrong, for the states failed and interrupted."""
+    testbed_version: str
+    versions: dict[str, str]
+    kernel: str
+    cpus: int
+    started_utc: str
+    command: list[str] = []
+    scenario: Scenario
+    seed: int
+    link_backend: Literal["relay", "kernel"]
+    nodes: list[Node] = []
+    links: list[LinkRecord] = []
+    probes: list[ProbeRecord] = []
+    processes: list[ProcessRecord] = []
+    clock_start: Clock | None = None
+    clock_end: Clock | None = None
+    load_started_ns: int | None = None
+    """CLOCK_MONOTONIC when the clients were told to begin."""
+    load_ended_ns: int | None = None
+    stolen_cpu_ratio: float | None = None
+    """Share of all CPU time that the hypervisor took while the load ran (/proc/stat, steal)."""
+    busy_cpu_ratio: float | None = None
+    """Share of all CPU time that was in use while the load ran."""
+    warnings: list[str] = []
+
+
+def write_manifest(layout: Layout, manifest: Manifest) -> None:
+    """Writes manifest.json."""
+    data = msgspec.json.format(msgspec.json.encode(manifest), indent=2)
+    write_atomically(layout.manifest, data + b"\n")
+
+
+def read_manifest(layout: Layout) -> Manifest:
+    """Reads manifest.json.
+
+    Raises:
+        RecordingError: it is missing, damaged, or of a later format.
+    """
+    path: Path = layout.manifest
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise RecordingError(f"cannot read {path}: {error.strerror}", where=str(path)) from error
+    try:
+        found = msgspec.json.decode(data, type=dict).get("format")
+        if found != FORMAT:
+            raise RecordingError(
+                f"{path} has format {found!r}; this version reads format {FORMAT}",
+                where=str(path),
+                wanted=str(FORMAT),
+                got=found,
+            )
+        return msgspec.json.decode(data, type=Manifest)
+    except msgspec.MsgspecError as error:
+        raise RecordingError(f"{path} is damaged: {error}", where=str(path)) from error

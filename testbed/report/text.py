@@ -1,0 +1,305 @@
+"""The report in the terminal.
+
+Rules:
+
+- What comes from the run (names, failures, reasons) is text, never markup and never a control
+  character.
+- Every colour says again what a word says: the report reads the same without colour.
+- 80 columns are enough; more than 120 are not used, because the eye loses the line.
+"""
+
+from __future__ import annotations
+
+import shlex
+import textwrap
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Final
+
+from rich import box
+from rich.console import Console, Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from testbed.analysis.summary import Http, Ledger, LedgerRow, LinkDirection, Summary
+from testbed.recording.manifest import Manifest
+from testbed.report import format as scale
+from testbed.report import wording
+
+WIDEST: Final = 120
+_ROOMY: Final = 100
+"""From this width on there is room for a third figure and for more columns."""
+_STYLES: Final = {"faithful": "bold green", "degraded": "bold yellow", "invalid": "bold red"}
+_MEANINGS: Final = {
+    "faithful": "the emulation can be trusted",
+    "degraded": "the emulation came near a bound: read the reasons",
+    "invalid": "the emulation cannot be trusted: do not use these numbers",
+}
+_DIM: Final = "dim"
+
+
+def print_report(
+    console: Console, summary: Summary, manifest: Manifest | None = None, root: Path | None = None
+) -> None:
+    """Prints the report of a run; `root` is where its recording lies."""
+    width = min(console.width, WIDEST)
+    console.print(render(summary, manifest, root, width), width=width, highlight=False)
+
+
+def render(
+    summary: Summary, manifest: Manifest | None, root: Path | None, width: int
+) -> RenderableType:
+    """The report as something that rich can print in `width` columns."""
+    parts: list[RenderableType] = [_headline(summary)]
+    parts += _section("HTTP", _http(summary.http))
+    parts += _section("Layers", _layers(summary, width - 2))
+    if summary.links:
+        parts += _section("Links", _links(summary, width - 2))
+    parts += _section("Ledger", _ledger(summary.ledger))
+    parts += _section("Why this verdict", _reasons(summary))
+    warnings = [*summary.warnings, *(manifest.warnings if manifest else [])]
+    if warnings:
+        unique = dict.fromkeys(warnings)
+        parts += _section("Warnings", Group(*(_bullet("!", "yellow", text) for text in unique)))
+    if root is not None:
+        parts += _section("Recording", _next(root, manifest))
+    return Group(*parts)
+
+
+def clean(text: str) -> str:
+    """Text without control characters, so that nothing in a recording can write to the terminal."""
+    return "".join(
+        mark if mark == "\n" or not unicodedata.category(mark).startswith("C") else "\ufffd"
+        for mark in text
+    )
+
+
+def repeat_command(manifest: Manifest) -> str:
+    """The command that repeats a run, its seed included."""
+    command = list(manifest.command)
+    is_run = "run" in command[1:2]
+    if is_run and not any(word == "--seed" or word.startswith("--seed=") for word in command):
+        command += ["--seed", str(manifest.seed)]
+    return shlex.join(command)
+
+
+def _section(title: str, content: RenderableType) -> list[RenderableType]:
+    return [Text(""), Text(title, style="bold"), Padding(content, (0, 0, 0, 2), expand=False)]
+
+
+def _headline(summary: Summary) -> RenderableType:
+    status = summary.verdict.status
+    line = Text()
+    line.append(f" {status.upper()} ", style=f"{_STYLES[status]} reverse")
+    line.append(f" {_MEANINGS[status]}", style=_STYLES[status])
+    scenario = summary.scenario
+    parts = [
+        clean(str(scenario.get("topology", "?"))),
+        clean(f"{scenario.get('app', '?')} on {scenario.get('server', '?')}"),
+        f"seed {summary.seed}",
+        f"links by {summary.link_backend}",
+    ]
+    about = Text(" · ".join(parts), style=_DIM)
+    if summary.state == "complete":
+        return Group(line, about)
+    ended = Text(f"The run {_ended(summary.state)}: ", style="bold red")
+    ended.append(clean(summary.failure) or "no reason is known", style="red")
+    return Group(ended, line, about)
+
+
+def _ended(state: str) -> str:
+    return {"failed": "failed", "interrupted": "was interrupted"}.get(state, f"is {clean(state)}")
+
+
+def _http(http: Http) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    counts = Text(
+        f"{scale.plural(http.requests, 'request')}: {scale.count(http.completed)} completed"
+    )
+    if http.failed:
+        kinds = [f"{scale.count(n)} {clean(name)}" for name, n in http.failures.items()]
+        counts.append(", ")
+        counts.append(f"{scale.count(http.failed)} failed", style="bold red")
+        counts.append(f" ({scale.listed(kinds)})" if kinds else "")
+    table.add_row(Text("outcome", style=_DIM), counts)
+    latency = http.latency_ns
+    if latency is None:
+        text = Text("not observed: no request was completed", style=_DIM)
+    else:
+        text = _pairs(
+            [
+                (name, scale.duration(getattr(latency, name)))
+                for name in ("p50", "p90", "p99", "max")
+            ]
+        )
+    table.add_row(Text("latency", style=_DIM), text)
+    per_s = http.request_rate_per_s
+    rates = [
+        ("completed", scale.NOTHING if per_s is None else scale.per_second(per_s)),
+        ("goodput", scale.rate(http.goodput_bit_s)),
+    ]
+    if http.connections is not None:
+        rates.append(("connections", scale.count(http.connections)))
+    table.add_row(Text("rate", style=_DIM), _pairs(rates))
+    return table
+
+
+def _pairs(pairs: Iterable[tuple[str, str]]) -> Text:
+    text = Text()
+    for name, value in pairs:
+        text.append("   " if text else "")
+        text.append(f"{name} ", style=_DIM)
+        text.append(value)
+    return text
+
+
+def _layers(summary: Summary, width: int) -> RenderableType:
+    """A table by hand: a layer that was not observed has one cell across all columns."""
+    name_width = 12
+    column = (width - name_width) // len(wording.ASPECTS)
+    most = 3 if width >= _ROOMY else 2
+
+    def line(cells: Sequence[Text], widths: Sequence[int]) -> Table:
+        table = Table.grid(padding=(0, 1, 0, 0))
+        for cell_width in widths:
+            table.add_column(width=cell_width - 1, overflow="fold")
+        table.add_row(*cells)
+        return table
+
+    widths = [name_width, *(column for _ in wording.ASPECTS)]
+    head = [Text("", style=_DIM), *(Text(aspect, style="bold") for aspect in wording.ASPECTS)]
+    lines: list[RenderableType] = [line(head, widths), Text("─" * (width - 1), style=_DIM)]
+    for row in wording.rows(summary.layers):
+        name = Text(row.layer)
+        if not row.observed:
+            reason = Text(f"{wording.NOT_OBSERVED}: {clean(row.reason)}", style=_DIM)
+            lines.append(line([name, reason], [name_width, width - name_width]))
+            continue
+        lines.append(
+            line([name, *(_cell(cell, most, column - 1) for cell in row.cells.values())], widths)
+        )
+        if row.reason:
+            note = Text(clean(row.reason), style=_DIM)
+            lines.append(line([Text(""), note], [name_width, width - name_width]))
+    return Group(*lines)
+
+
+def _cell(cell: wording.Cell, most: int, width: int) -> Text:
+    """The figures below one another; what has to be wrapped goes on indented."""
+    lines = [
+        part
+        for line in cell.lines(most)
+        for part in textwrap.wrap(clean(line), width, subsequent_indent="  ")
+    ]
+    return Text("\n".join(lines), style="" if cell.telling else _DIM)
+
+
+def _links(summary: Summary, width: int) -> RenderableType:
+    roomy = width >= _ROOMY - 2
+    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
+    table.add_column("", overflow="fold")
+    heads = ["sent", *(["delivered"] if roomy else []), "lost", "reordered", "queue\ndrops"]
+    heads += ["one-way delay\np50 / p99", *(["capacity"] if roomy else []), "peak\nuse"]
+    for head in heads:
+        table.add_column(head, justify="right", vertical="bottom", no_wrap=True)
+    for name, directions in summary.links.items():
+        ends = name.partition("-")[::2]
+        for way, seen in directions.items():
+            sender, receiver = ends if way == "forward" else ends[::-1]
+            cells = [Text(clean(f"{sender} → {receiver}")), *_link_cells(seen, roomy=roomy)]
+            table.add_row(*cells)
+    return table
+
+
+def _link_cells(seen: LinkDirection, *, roomy: bool) -> list[Text]:
+    lost = _number(seen.lost_packets)
+    if seen.lost_packets and seen.sent_packets:
+        lost.append(f" ({scale.percent(seen.lost_packets / seen.sent_packets)})")
+    delay = seen.one_way_delay_ns
+    delays = (
+        f"{scale.duration(delay.p50)} / {scale.duration(delay.p99)}" if delay else scale.NOTHING
+    )
+    use = None
+    if seen.peak_throughput_bit_s is not None and seen.capacity_bit_s:
+        use = seen.peak_throughput_bit_s / seen.capacity_bit_s
+    return [
+        _number(seen.sent_packets),
+        *([_number(seen.delivered_packets)] if roomy else []),
+        lost,
+        _number(seen.reordered_packets),
+        _number(seen.queue_dropped_packets),
+        Text(delays, style="" if delay else _DIM),
+        *([Text(scale.rate(seen.capacity_bit_s))] if roomy else []),
+        Text("not shaped" if not seen.capacity_bit_s else scale.percent(use)),
+    ]
+
+
+def _number(value: int | None) -> Text:
+    return Text(scale.count(value), style="" if value else _DIM)
+
+
+def _ledger(ledger: Ledger) -> RenderableType:
+    observed = [row for row in ledger.rows if row.balanced is not None]
+    wrong = [row for row in observed if not row.balanced]
+    unseen = len(ledger.rows) - len(observed)
+    tail = f"; {scale.plural(unseen, 'row')} not observed" if unseen else ""
+    if not ledger.rows:
+        return Text(f"{wording.NOT_OBSERVED}: it has no row", style=_DIM)
+    if not wrong:
+        return Text(
+            f"balanced: {scale.plural(len(observed), 'row')} add up, packet for packet{tail}"
+        )
+    head = Text(f"not balanced: {len(wrong)} of {scale.plural(len(observed), 'row')}{tail}")
+    head.stylize("bold red", 0, len("not balanced"))
+    return Group(head, *(_bullet("✗", "red", ledger_sentence(row)) for row in wrong))
+
+
+def ledger_sentence(row: LedgerRow) -> str:
+    """A row of the ledger as an equation in words."""
+    count = scale.count
+    return (
+        f"{row.what}: {count(row.entered)} entered, {count(row.left)} left, "
+        f"{count(row.dropped)} dropped, {count(row.held)} held; "
+        f"{count(row.difference)} not accounted for{f' ({row.note})' if row.note else ''}"
+    )
+
+
+def _reasons(summary: Summary) -> RenderableType:
+    marks = {"invalid": ("✗", "red"), "degraded": ("~", "yellow")}
+    lines = [
+        _bullet(*marks[status], f"{status}: {reason.message}")
+        for status in marks
+        for reason in summary.verdict.reasons
+        if reason.status == status
+    ]
+    faithful = [reason.check for reason in summary.verdict.reasons if reason.status == "faithful"]
+    if faithful:
+        names = clean(", ".join(faithful))
+        lines.append(
+            _bullet("✓", "green", f"{scale.plural(len(faithful), 'check')} passed: {names}")
+        )
+    return Group(*lines) if lines else Text("no check was made", style=_DIM)
+
+
+def _bullet(mark: str, style: str, text: str) -> RenderableType:
+    table = Table.grid(padding=(0, 1, 0, 0))
+    table.add_column(width=1)
+    table.add_column(overflow="fold")
+    table.add_row(Text(mark, style=f"bold {style}"), Text(clean(text)))
+    return table
+
+
+def _next(root: Path, manifest: Manifest | None) -> RenderableType:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style=_DIM, no_wrap=True)
+    table.add_column(overflow="fold")
+    table.add_row("folder", Text(str(root)))
+    page = root / "report.html"
+    if page.is_file():
+        table.add_row("in a browser", Text(str(page)))
+    if manifest is not None and manifest.command:
+        table.add_row("repeat", Text(clean(repeat_command(manifest))))
+    table.add_row("judge again", Text(shlex.join(["testbed", "analyse", str(root)])))
+    return table

@@ -1,0 +1,275 @@
+"""A run, from the outside: scenario -> (live part) -> recording -> analysis -> report.
+
+    run(scenario)
+      |- check    what can be known to be wrong is said before anything is made
+      |- live     `python -m testbed.live` in a sandbox: network -> server, load -> probes
+      |- analyse  offline, from the recording's files alone
+      '- report
+
+Nothing that is imported at the top of this file is heavy: `import testbed` costs every process of
+a run.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final
+
+import msgspec
+
+from testbed.doctor import install_line, missing_tools
+from testbed.errors import (
+    EXIT_MACHINE_CANNOT,
+    EXIT_WRONG_REQUEST,
+    Interrupted,
+    MachineError,
+    RequestError,
+    RunError,
+    TestbedError,
+    ToolMissingError,
+)
+from testbed.recording.layout import Layout, create, finish_partials
+from testbed.recording.manifest import Manifest, read_manifest, write_manifest
+from testbed.recording.naming import claim_folder
+from testbed.recording.progress import Failure, Line, OnProgress, Phase, decode_progress
+from testbed.sandbox.launcher import Sandbox
+from testbed.scenario import Scenario
+
+if TYPE_CHECKING:
+    from testbed.analysis.summary import Http, Summary, Verdict
+
+_STOP_S: Final = 2.0
+"""How long an interrupted run may take to end by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A finished run: its folder and its numbers."""
+
+    root: Path
+    summary: Summary
+
+    @property
+    def http(self) -> Http:
+        """What the clients saw."""
+        return self.summary.http
+
+    @property
+    def verdict(self) -> Verdict:
+        """Whether the emulation can be trusted."""
+        return self.summary.verdict
+
+
+def run(
+    scenario: Scenario, out: Path | None = None, on_progress: OnProgress | None = None
+) -> Recording:
+    """Runs `scenario` and returns its recording.
+
+    Args:
+        scenario: what to do; without a seed one is drawn and recorded.
+        out: the recording's folder, new or empty; None: a new one below ``runs``.
+        on_progress: is told how the run goes on.
+
+    Raises:
+        RequestError: the scenario is wrong (nothing was made).
+        MachineError: this machine cannot do it (nothing was made).
+        RunError: it failed or was interrupted; what was recorded is analysed as far as it goes.
+    """
+    tell = on_progress or (lambda _event: None)
+    check(scenario)
+    # Beyond 2**53 a seed would not survive every JSON reader.
+    seed = scenario.seed if scenario.seed is not None else secrets.randbelow(2**32)
+    layout = create(out or claim_folder(scenario.topology, datetime.now(UTC)))
+    write_manifest(layout, _first_manifest(scenario, seed))
+    try:
+        failure = _live(layout, scenario, seed, tell)
+    finally:
+        finish_partials(layout)
+    failure = _settle(layout, failure)
+    if failure is not None and failure.exit_code in (EXIT_WRONG_REQUEST, EXIT_MACHINE_CANNOT):
+        shutil.rmtree(layout.root)
+        raise _error(failure)
+    tell(Phase(text="analysing"))
+    recording = Recording(layout.root, finish(layout.root))
+    if failure is not None:
+        raise _error(failure, layout.root)
+    return recording
+
+
+def finish(root: Path) -> Summary:
+    """Analyses the recording at `root` and writes its summary and its report."""
+    # Not at the top: polars takes longer to import than everything else together.
+    from testbed.analysis.analyse import analyse
+    from testbed.report.html import write_report
+
+    summary = analyse(root)
+    write_report(root)
+    return summary
+
+
+def check(scenario: Scenario) -> None:
+    """Finds what can be known to be wrong before anything is made.
+
+    Raises:
+        ScenarioError: the topology, an option or a link.
+        RequestError: the application.
+        ToolMissingError: programs that are not installed, and the line that installs them.
+    """
+    missing = missing_tools()
+    if missing:
+        raise ToolMissingError(
+            f"not installed: {', '.join(missing)}; "
+            f"install with: {install_line(set(missing.values()))}",
+            where="this machine",
+        )
+    from testbed.network.plan import make_plan
+    from testbed.network.topology import load_topology
+    from testbed.server.application import check_application
+
+    topo = load_topology(scenario.topology, scenario.topology_options)
+    make_plan(topo, scenario, "relay")
+    check_application(scenario.app, Path.cwd())
+
+
+def shell(scenario: Scenario) -> int:
+    """Builds the network of `scenario` and gives the terminal to Mininet's command line.
+
+    Returns:
+        The exit code of the process inside the sandbox.
+
+    Raises:
+        RequestError, MachineError: as `run`.
+    """
+    check(scenario)
+    seed = scenario.seed if scenario.seed is not None else secrets.randbelow(2**32)
+    with tempfile.TemporaryDirectory(prefix="testbed-shell-") as folder:
+        layout = create(Path(folder) / "shell")
+        told = _live_config(layout, scenario, seed, None)
+        # The terminal's Ctrl-C belongs to the command line inside.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with Sandbox(_live_argv(told), own_session=False) as sandbox:
+                return sandbox.wait()
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+
+def _first_manifest(scenario: Scenario, seed: int) -> Manifest:
+    from testbed import __version__
+    from testbed.live import machine
+
+    return Manifest(
+        testbed_version=__version__,
+        versions=machine.versions(),
+        kernel=machine.kernel(),
+        cpus=os.cpu_count() or 1,
+        started_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        command=sys.argv[:1] and [Path(sys.argv[0]).name, *sys.argv[1:]],
+        scenario=scenario,
+        seed=seed,
+        link_backend="relay",
+    )
+
+
+def _live_config(layout: Layout, scenario: Scenario, seed: int, progress_fd: int | None) -> bytes:
+    return _encoded(
+        root=str(layout.root.resolve()),
+        scenario=scenario,
+        seed=seed,
+        directory=str(Path.cwd()),
+        progress_fd=progress_fd,
+        shell=progress_fd is None,
+    )
+
+
+def _encoded(**fields: object) -> bytes:
+    from testbed.live.config import LiveConfig
+
+    return msgspec.json.encode(LiveConfig(**fields))  # type: ignore[arg-type]
+
+
+def _live_argv(told: bytes) -> list[str]:
+    return [sys.executable, "-m", "testbed.live", told.decode()]
+
+
+def _live(layout: Layout, scenario: Scenario, seed: int, tell: OnProgress) -> Failure | None:
+    """The live part, in a sandbox; returns its failure, if any."""
+    read, write = os.pipe2(os.O_CLOEXEC)
+    told = _live_config(layout, scenario, seed, write)
+    log = layout.log("live.stderr")
+    with contextlib.ExitStack() as closing:
+        progress = closing.enter_context(os.fdopen(read, "rb"))
+        stderr = closing.enter_context(os.fdopen(_new_log(log), "wb"))
+        try:
+            sandbox = closing.enter_context(
+                Sandbox(_live_argv(told), pass_fds=[write], stdout=stderr, stderr=stderr)
+            )
+        finally:
+            os.close(write)
+        failure = _follow(sandbox, progress, tell)
+        exit_code = sandbox.wait()
+    if failure is None and exit_code != 0:
+        text = log.read_text(encoding="utf-8", errors="replace").strip()
+        message = text.removeprefix("testbed: error: ") or f"it ended with exit code {exit_code}"
+        known = exit_code in (EXIT_WRONG_REQUEST, EXIT_MACHINE_CANNOT)
+        failure = Failure(exit_code=exit_code if known else 4, message=message, where="live")
+    return failure
+
+
+def _new_log(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def _follow(sandbox: Sandbox, progress: IO[bytes], tell: OnProgress) -> Failure | None:
+    """Passes progress on until the live part has ended; a Ctrl-C meanwhile is passed in."""
+    failure = None
+    try:
+        for event in _events(progress):
+            if isinstance(event, Failure):
+                failure = event
+            else:
+                tell(event)
+    except KeyboardInterrupt:
+        sandbox.interrupt()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            sandbox.wait(_STOP_S)
+        return Failure(exit_code=130, message="stopped by the user", where="Ctrl-C")
+    return failure
+
+
+def _events(progress: IO[bytes]) -> Iterator[Line]:
+    for line in progress:
+        yield decode_progress(line)
+
+
+def _settle(layout: Layout, failure: Failure | None) -> Failure | None:
+    """Makes the manifest say how the run ended when the live part could not say it itself."""
+    manifest = read_manifest(layout)
+    if manifest.state == "running":
+        message = failure.message if failure else "the live part ended without a word"
+        failure = failure or Failure(exit_code=4, message=message)
+        interrupted = failure.exit_code == 130
+        state = "interrupted" if interrupted else "failed"
+        write_manifest(layout, msgspec.structs.replace(manifest, state=state, failure=message))
+    return failure
+
+
+def _error(failure: Failure, root: Path | None = None) -> TestbedError:
+    kept = f"\nwhat was recorded is in {root}" if root is not None else ""
+    kinds: dict[int, type[TestbedError]] = {
+        EXIT_WRONG_REQUEST: RequestError,
+        EXIT_MACHINE_CANNOT: MachineError,
+        130: Interrupted,
+    }
+    return kinds.get(failure.exit_code, RunError)(failure.message + kept, where=failure.where)

@@ -1,0 +1,94 @@
+"""Scenario files: TOML.
+
+    topology = "dumbbell"            # or "mytopo.py:Ring", relative to this file
+    app = "stream"
+    seed = 7
+
+    [topology_options]
+    n = 3
+
+    [load]
+    users = 4
+    requests = 200
+
+    [link]                           # the links that the topology marks as bottleneck
+    capacity = "10mbit"
+
+    [links."r1-server"]              # one link by its name
+    loss = "2%"
+
+The keys are the fields of `Scenario`, `Load` and `Link`.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+
+from testbed.errors import Problem, ScenarioError
+from testbed.scenario.catalogue import name_findings, split_target
+from testbed.scenario.model import Scenario
+from testbed.scenario.reading import read
+
+
+def read_scenario(path: Path) -> Scenario:
+    """The scenario in a TOML file.
+
+    A topology of the form ``FILE.py:Class`` is relative to the file; in the result it is absolute.
+
+    Raises:
+        ScenarioError: the file cannot be read, is no TOML, or has problems (all of them at once).
+    """
+    table = load_table(path)
+    reading = read(Scenario, table)
+    findings = [*reading.findings, *name_findings(table)]
+    if findings or reading.value is None:
+        raise ScenarioError([finding.as_problem() for finding in findings], source=str(path))
+    return reading.value
+
+
+def load_table(path: Path) -> dict[str, object]:
+    """What a TOML file says, its values unchecked.
+
+    Raises:
+        ScenarioError: the file cannot be read or is no TOML.
+    """
+    return _anchored(_parse(path), path.parent)
+
+
+def _parse(path: Path) -> dict[str, object]:
+    try:
+        return tomllib.loads(path.read_bytes().decode())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise ScenarioError(
+            [Problem("", f"cannot read this scenario file: {reason}")], source=str(path)
+        ) from error
+    except UnicodeDecodeError as error:
+        raise ScenarioError(
+            [Problem(f"byte {error.start + 1}", "TOML is UTF-8, and this is not")],
+            source=str(path),
+        ) from error
+    except tomllib.TOMLDecodeError as error:
+        raise ScenarioError([_syntax_problem(str(error))], source=str(path)) from error
+
+
+def _syntax_problem(message: str) -> Problem:
+    """The place first, which tomllib puts at the end: ``... (at line 3, column 5)``."""
+    match = re.fullmatch(r"(.*) \(at (.*)\)", message, re.DOTALL)
+    text, place = (match[1], match[2]) if match else (message, "")
+    return Problem(place, f"not valid TOML: {text}")
+
+
+def _anchored(data: Mapping[str, object], folder: Path) -> dict[str, object]:
+    """The same with a relative FILE.py of the topology seen from `folder`."""
+    topology = data.get("topology")
+    if not isinstance(topology, str):
+        return dict(data)
+    file, class_name = split_target(topology)
+    if file is None or file.is_absolute():
+        return dict(data)
+    place = (folder / file).resolve()
+    return {**data, "topology": f"{place}:{class_name}" if class_name else str(place)}

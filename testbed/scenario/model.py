@@ -1,0 +1,206 @@
+"""A scenario as people write it: from options, from Python or from a TOML file.
+
+Quantities are strings with units here, exactly as typed, so that a recording shows what was asked
+for; the `*_ns`, `*_bit_s`, `*_ratio` properties give base units. Constructing any of these types
+checks every field and raises one `ScenarioError` with all the problems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Literal
+
+import msgspec
+
+from testbed import units
+from testbed.errors import Problem, QuantityError, ScenarioError
+
+Probes = Literal["all", "light", "none"]
+LinkBackend = Literal["auto", "kernel", "relay"]
+Arrivals = Literal["periodic", "poisson"]
+SERVERS = ("hypercorn",)
+
+DEFAULT_REQUESTS = 100
+"""How many requests are made when neither a number nor a duration is asked for: every load is
+bounded.
+"""
+
+
+class _Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A struct that checks itself when it is made."""
+
+    def __post_init__(self) -> None:
+        problems = list(self._problems())
+        if problems:
+            raise ScenarioError(problems)
+
+    def _problems(self) -> list[Problem]:
+        return []
+
+
+def _quantity(where: str, text: str | None, parse: Callable[[str], Any]) -> list[Problem]:
+    if text is None:
+        return []
+    try:
+        parse(text)
+    except QuantityError as error:
+        return [Problem(where, str(error))]
+    return []
+
+
+class Link(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a link does to packets. None: not set, the topology's own value stands."""
+
+    capacity: str | None = None
+    """Rate at which the sending interface puts bits on the wire, layer 2 without preamble:
+    ``10mbit``.
+    """
+    delay: str | None = None
+    """One-way propagation delay: ``20ms``."""
+    loss: str | None = None
+    """Share of packets lost at random, independently (Bernoulli): ``1%``."""
+    queue: str | None = None
+    """Limit of the drop-tail queue before the wire: ``50p`` or ``64kB``."""
+
+    def _problems(self) -> list[Problem]:
+        return [
+            *_quantity("capacity", self.capacity, units.parse_capacity_bit_s),
+            *_quantity("delay", self.delay, units.parse_time_ns),
+            *_quantity("loss", self.loss, units.parse_ratio),
+            *_quantity("queue", self.queue, units.parse_queue),
+        ]
+
+    @property
+    def capacity_bit_s(self) -> int | None:
+        """Capacity in bit/s, or None where not set."""
+        return None if self.capacity is None else units.parse_capacity_bit_s(self.capacity)
+
+    @property
+    def delay_ns(self) -> int | None:
+        """One-way delay in nanoseconds, or None where not set."""
+        return None if self.delay is None else units.parse_time_ns(self.delay)
+
+    @property
+    def loss_ratio(self) -> float | None:
+        """Loss as a ratio in 0..1, or None where not set."""
+        return None if self.loss is None else units.parse_ratio(self.loss)
+
+    def over(self, base: Link) -> Link:
+        """This link's settings where they are set, those of `base` elsewhere."""
+        chosen = {
+            name: getattr(self, name) if getattr(self, name) is not None else getattr(base, name)
+            for name in self.__struct_fields__
+        }
+        return Link(**chosen)
+
+
+class Load(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the clients ask for.
+
+    With `rate` the loop is open: requests start when they are due, whatever became of the earlier
+    ones, and latency counts from that intended start (no coordinated omission). Without it the loop
+    is closed: each of `users` sends its next request when the last one is answered.
+    """
+
+    users: int = 1
+    """Concurrent users of each client host; in an open loop not used."""
+    rate: str | None = None
+    """Requests per time and client host, open loop: ``200/s``."""
+    arrivals: Arrivals = "poisson"
+    """How open-loop starts are spaced."""
+    requests: int | None = None
+    """Requests of each client host in all."""
+    duration: str | None = None
+    """How long new requests are started; whichever of `requests` and `duration` ends first, ends
+    the load.
+    """
+    method: str = "GET"
+    path: str = "/"
+    """Path and query, beginning with a slash."""
+    body: str | None = None
+    """Size of the request's body: ``64kB``; made of a repeated pattern."""
+    timeout: str = "30s"
+    """Limit on each phase of a request (connect, write, read, pool), as in httpx."""
+
+    def _problems(self) -> list[Problem]:
+        problems = [
+            *_quantity("rate", self.rate, units.parse_event_rate_per_s),
+            *_quantity("duration", self.duration, units.parse_time_ns),
+            *_quantity("body", self.body, units.parse_size_bytes),
+            *_quantity("timeout", self.timeout, units.parse_time_ns),
+        ]
+        for name in ("users", "requests"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                problems.append(Problem(name, f"must be at least 1 (got {value})"))
+        if self.duration is not None and self.duration_ns == 0 and not problems:
+            problems.append(Problem("duration", f'must be greater than 0 (got "{self.duration}")'))
+        if not self.path.startswith("/"):
+            problems.append(Problem("path", f'must begin with "/" (got "{self.path}")'))
+        if not (self.method.isascii() and self.method.isalpha()):
+            problems.append(Problem("method", f'expected an HTTP method (got "{self.method}")'))
+        return problems
+
+    @property
+    def request_limit(self) -> int | None:
+        """Requests of each client host; the default where neither number nor duration is set."""
+        if self.requests is None and self.duration is None:
+            return DEFAULT_REQUESTS
+        return self.requests
+
+    @property
+    def rate_per_s(self) -> float | None:
+        """Open-loop requests per second of each client host; None in a closed loop."""
+        return None if self.rate is None else units.parse_event_rate_per_s(self.rate)
+
+    @property
+    def duration_ns(self) -> int | None:
+        """Duration in nanoseconds, or None where not set."""
+        return None if self.duration is None else units.parse_time_ns(self.duration)
+
+    @property
+    def timeout_ns(self) -> int:
+        """Limit on each phase in nanoseconds."""
+        return units.parse_time_ns(self.timeout)
+
+    @property
+    def body_bytes(self) -> int:
+        """Size of the request's body in bytes; 0 for none."""
+        return 0 if self.body is None else units.parse_size_bytes(self.body)
+
+
+class Scenario(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One experiment, complete but for the seed, which a run draws and records when it is None."""
+
+    topology: str
+    """A topology's short name, or ``FILE.py:Class`` for any Mininet `Topo`."""
+    topology_options: dict[str, int | float | str | bool] = {}
+    """Keyword arguments of the `Topo`, such as ``n = 3`` for the dumbbell."""
+    app: str = "hello"
+    """A short name out of apps/, or ``module:attribute``."""
+    server: str = "hypercorn"
+    load: Load = Load()
+    link: Link = Link()
+    """Settings of the links that the topology marks as bottleneck."""
+    links: dict[str, Link] = {}
+    """Settings of single links by name (``r1-server``), over those of `link`."""
+    congestion_control: str = "cubic"
+    """TCP congestion control of every host."""
+    link_backend: LinkBackend = "auto"
+    seed: int | None = None
+    """Key of all random streams, 0 to 2**63 - 1."""
+    probes: Probes = "all"
+
+    def _problems(self) -> list[Problem]:
+        problems = []
+        if not self.topology:
+            problems.append(Problem("topology", "expected a name or FILE.py:Class (got nothing)"))
+        if self.server not in SERVERS:
+            problems.append(
+                Problem("server", f'expected one of {", ".join(SERVERS)} (got "{self.server}")')
+            )
+        if self.seed is not None and not 0 <= self.seed < 2**63:
+            problems.append(Problem("seed", f"must lie in 0..2**63-1 (got {self.seed})"))
+        if not self.app:
+            problems.append(Problem("app", "expected a name or module:attribute (got nothing)"))
+        return problems

@@ -1,0 +1,35 @@
+"""What a server process is told."""
+
+from __future__ import annotations
+
+import msgspec
+
+from testbed.units import NS_PER_S
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The one argument of a server process, as JSON."""
+
+    name: str = "server"
+    """The process's name in its segments."""
+    node: str
+    app: str
+    """A short name out of apps/, or ``module:attribute``."""
+    directory: str
+    """Where the user's modules are imported from: put first on sys.path."""
+    hosts: list[str]
+    """Addresses to listen on; IPv6 addresses without brackets."""
+    port: int
+    """0: a free one, which standard error names ("Running on http://...")."""
+    backlog: int = 100
+    """Of listen(2): bounds the accept queue (further bounded by net.core.somaxconn)."""
+    event_loop_fd: int | None = None
+    """Descriptor of the event loop probe's segment; None: this probe is off."""
+    asgi_fd: int | None = None
+    """Descriptor of the ASGI probe's segment; None: this probe is off."""
+    startup_timeout_ns: int = 30 * NS_PER_S
+    """Limit on the application's lifespan startup."""
+    graceful_timeout_ns: int = NS_PER_S
+    """At the stop: limit on requests under way, and then on the lifespan shutdown."""
+    keep_alive_timeout_ns: int = 3600 * NS_PER_S
+    """How long an idle connection is kept."""

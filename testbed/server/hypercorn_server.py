@@ -1,0 +1,142 @@
+"""Hypercorn 0.18 on trio, with no decisions of its own behind the experiment's back.
+
+Rules:
+
+- The parent's stop (see `testbed.child`) triggers Hypercorn's graceful end: it accepts no more,
+  lets requests go on for `graceful_timeout_ns`, then cancels them and runs the application's
+  lifespan shutdown.
+- Hypercorn sends inside a shielded cancel scope (hypercorn/trio/tcp_server.py, protocol_send), so
+  that a client that does not read would hold up the end for ever. Once the grace is over the
+  remaining connections are shut down, which ends those sends with BrokenResourceError; the
+  applications above them then end too, and their exchanges are recorded.
+
+Why each setting:
+
+- `backlog`: Hypercorn's own 100 is silent; here it is in the configuration and so in the recording.
+- `keep_alive_max_requests`: after 1000 requests Hypercorn closes the connection without a word,
+  which looks like a reconnect of the client's making; `keep_alive_timeout`: its 5 s does the same
+  between slow requests.
+- `include_server_header` and `include_date_header` stay as they are: they are what a user's
+  deployment sends.
+- `alpn_protocols`: HTTP/1.1 only, since HTTP/2 needs TLS. In cleartext Hypercorn speaks HTTP/2 to a
+  client that begins with it or asks for h2c, and cannot be told not to; the load process does
+  neither.
+- `accesslog` stays off: the ASGI probe sees more and costs less.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Awaitable, Callable, Set
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+import hypercorn.trio
+import trio
+from hypercorn.config import Config
+from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
+
+from testbed.child import leaves
+from testbed.errors import ProcessError
+from testbed.probes.asgi import Application
+from testbed.server.config import ServerConfig
+from testbed.units import NS_PER_S
+
+_NEVER_REQUESTS: Final = 2**62
+_AFTER_GRACE_S: Final = 0.1
+
+
+def hypercorn_config(config: ServerConfig, descriptors: list[int]) -> Config:
+    """Hypercorn's configuration for this server on bound sockets; see *Why each setting*."""
+    made = Config()
+    made.bind = [f"fd://{descriptor}" for descriptor in descriptors]
+    made.backlog = config.backlog
+    made.keep_alive_max_requests = _NEVER_REQUESTS
+    made.keep_alive_timeout = config.keep_alive_timeout_ns / NS_PER_S
+    made.alpn_protocols = ["http/1.1"]
+    made.startup_timeout = config.startup_timeout_ns / NS_PER_S
+    made.graceful_timeout = config.graceful_timeout_ns / NS_PER_S
+    made.shutdown_timeout = config.graceful_timeout_ns / NS_PER_S
+    return made
+
+
+def bind(host: str, port: int) -> socket.socket:
+    """A TCP socket bound to the address; Hypercorn listens once the application has started.
+
+    Raises:
+        ProcessError: the address cannot be bound.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        bound.bind((host, port))
+    except OSError as error:
+        bound.close()
+        raise ProcessError(
+            f"cannot listen on {host} port {port}: {error.strerror}", where="server"
+        ) from error
+    return bound
+
+
+async def serve(
+    application: Application, config: ServerConfig, wait_for_stop: Callable[[], Awaitable[None]]
+) -> None:
+    """Serves until `wait_for_stop` returns.
+
+    Raises:
+        ProcessError: an address cannot be listened on, or the application's lifespan failed.
+    """
+    sockets = [bind(host, config.port) for host in config.hosts]
+    ports = {bound.getsockname()[1] for bound in sockets}
+    made = hypercorn_config(config, [bound.detach() for bound in sockets])
+    async with trio.open_nursery() as nursery:
+
+        async def stop() -> None:
+            await wait_for_stop()
+            nursery.start_soon(_end_connections, made.graceful_timeout + _AFTER_GRACE_S, ports)
+
+        try:
+            await hypercorn.trio.serve(
+                application,  # type: ignore[arg-type]  # Hypercorn types messages by kind
+                made,
+                shutdown_trigger=stop,
+                mode="asgi",
+            )
+        except* (LifespanFailureError, LifespanTimeoutError) as group:
+            reason = " ".join(str(error) for error in leaves(group))
+            raise ProcessError(
+                f'the application "{config.app}" failed: {reason}', where="server"
+            ) from group
+        nursery.cancel_scope.cancel()
+
+
+async def _end_connections(grace_s: float, ports: Set[int]) -> None:
+    """Shuts down every connection that was accepted on one of the ports, once the grace is over."""
+    await trio.sleep(grace_s)
+    _shut_down_all(ports)
+
+
+def _shut_down_all(ports: Set[int]) -> None:
+    for entry in Path("/proc/self/fd").iterdir():
+        _shut_down(int(entry.name), ports)
+
+
+def _shut_down(descriptor: int, ports: Set[int]) -> None:
+    try:
+        duplicate = os.dup(descriptor)
+    except OSError:
+        return  # the descriptor of the listing itself, closed since
+    try:
+        connection = socket.socket(fileno=duplicate)
+    except OSError:
+        os.close(duplicate)  # no socket
+        return
+    with connection:
+        if connection.family not in (socket.AF_INET, socket.AF_INET6):
+            return
+        if connection.getsockname()[1] in ports:
+            with suppress(OSError):  # ENOTCONN: a listener, or ended by itself meanwhile
+                connection.shutdown(socket.SHUT_RDWR)

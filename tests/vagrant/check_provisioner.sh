@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# Checks the Vagrantfile, and runs its provisioner twice in a fresh Debian root file system.
+#
+#   tests/vagrant/check_provisioner.sh      as root; needs the network; some minutes
+#
+# Rules:
+# - The root file system is a temporary folder, entered with pivot_root in private mount and process
+#   namespaces (inside a mere chroot an ordinary user may make no user namespace). The kernel takes
+#   mounts and processes away when a step ends, however it ends; the trap takes the folder away.
+# - Certificates, name servers, proxies and pip's configuration are this machine's.
+# - `uname` says 6.1 at first, so that the kernel from backports is installed. Nothing boots it here.
+# - "No change" means the same names, types, sizes, owners, modes, times and link targets everywhere.
+set -euo pipefail
+
+checkout=$(readlink -f -- "$(dirname -- "$0")/../..")
+scratch=$(mktemp -d)
+trap 'rm -rf --one-file-system -- "$scratch"' EXIT
+root=$scratch/debian
+log=$scratch/log
+
+fail() {
+    echo "check_provisioner: $*" >&2
+    exit 1
+}
+
+# Runs a command with its output in the log, and prints how long it took.
+timed() {
+    local what=$1 began=$SECONDS
+    shift
+    if ! "$@" >"$log" 2>&1; then
+        tail -n 40 "$log" >&2
+        fail "$what: failed (above: the end of its output)"
+    fi
+    printf '%4d s  %s\n' "$((SECONDS - began))" "$what"
+}
+
+# Runs a command in the root file system.
+inside() {
+    # shellcheck disable=SC2016 # expanded by the inner shell
+    unshare --mount --pid --fork --kill-child bash -euc '
+        mount --bind "$0" "$0"
+        cd "$0"
+        mount --rbind /dev dev
+        pivot_root . mnt
+        cd /
+        mount -t proc proc /proc
+        umount -l /mnt
+        exec "$@"' "$root" "$@"
+}
+
+as_vagrant() {
+    inside setpriv --reuid vagrant --regid vagrant --init-groups env -C / HOME=/home/vagrant \
+        PATH=/usr/local/bin:/usr/bin:/bin "$@"
+}
+
+provision() { inside env PATH="$1/usr/bin:/usr/sbin:/bin:/sbin" /vagrant/vagrant/provision.sh /vagrant; }
+
+snapshot() { inside find / -xdev -printf '%p %y %s %U:%G %m %T@ %l\n' | sort; }
+
+validate() {
+    cd "$checkout" && VAGRANT_HOME=$scratch/home VAGRANT_DOTFILE_PATH=$scratch/dot \
+        vagrant validate --ignore-provider
+}
+
+make_root() {
+    apt-config dump | grep -E '^Acquire::(http|https|Check)[^ ]* ".+";' >"$scratch/apt.conf" || :
+    mmdebstrap --variant=apt --include=python3 --aptopt="$scratch/apt.conf" bookworm "$root"
+    mkdir -p "$root/etc/ssl/certs" "$root/vagrant"
+    cp -L /etc/resolv.conf "$root/etc/"
+    cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+    if [[ -e /etc/pip.conf ]]; then cp /etc/pip.conf "$root/etc/"; fi
+    inside useradd --create-home vagrant
+    tar -C "$checkout" --exclude-vcs --exclude='./.venv*' --exclude='*_cache' -c . |
+        tar -C "$root/vagrant" -x
+    inside chown -R vagrant: /vagrant
+    mkdir "$scratch/old"
+}
+
+unchanged() { diff "$scratch/before" "$scratch/after"; }
+
+[[ $(id -u) -eq 0 ]] || fail "must run as root (got user $(id -un))"
+for program in mmdebstrap vagrant; do
+    command -v "$program" >/dev/null ||
+        fail "needs $program: apt-get install --no-install-recommends mmdebstrap vagrant"
+done
