@@ -11,7 +11,6 @@ closes TCP's window when that is full.
 """
 
 import re
-import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -48,7 +47,7 @@ async def app(scope: Message, receive: Receive, send: Send) -> None:
 async def _read(receive: Receive, rate: float | None, pause: float | None) -> int | None:
     """The number of bytes in the body, or None when the client left before its end."""
     total = 0
-    started = time.monotonic()
+    started = anyio.current_time()
     while True:
         message = await receive()
         if message["type"] == "http.disconnect":
@@ -58,7 +57,7 @@ async def _read(receive: Receive, rate: float | None, pause: float | None) -> in
         if body and pause is not None:
             await anyio.sleep(pause)
         if body and rate is not None:
-            await anyio.sleep(max(0.0, started + total * 8 / rate - time.monotonic()))
+            await anyio.sleep(max(0.0, started + total * 8 / rate - anyio.current_time()))
         if not message.get("more_body", False):
             return total
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
+
+from testbed.network.tools import locate
 
 TOOLS: Final = {
     "ip": "iproute2",
@@ -43,7 +44,7 @@ class Ability:
 
 def missing_tools() -> dict[str, str]:
     """Programs that a run needs and this machine lacks, with their Debian packages."""
-    return {tool: package for tool, package in TOOLS.items() if _find(tool) is None}
+    return {tool: package for tool, package in TOOLS.items() if locate(tool) is None}
 
 
 def install_line(packages: set[str]) -> str:
@@ -78,10 +79,6 @@ def examine() -> list[Ability]:
     ]
 
 
-def _find(tool: str) -> str | None:
-    return shutil.which(tool) or shutil.which(tool, path="/usr/sbin:/sbin:/usr/local/sbin")
-
-
 def _python() -> Ability:
     ok = sys.version_info >= (3, 11)
     return Ability(
@@ -90,7 +87,7 @@ def _python() -> Ability:
 
 
 def _tool(tool: str, package: str, *, required: bool) -> Ability:
-    path = _find(tool)
+    path = locate(tool)
     return Ability(
         tool,
         path is not None,

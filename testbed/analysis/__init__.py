@@ -1,1 +1,4 @@
-"""JUDGE: pure functions; a recording in, numbers out. Needs no privilege, no network and no live stage."""
+"""JUDGE: pure functions; a recording in, numbers out.
+
+Needs no privilege, no network and no live stage.
+"""

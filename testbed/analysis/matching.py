@@ -1,11 +1,13 @@
-"""Which packet is which: sender's capture, relay's log and receiver's capture of one direction of a link, packet for packet.
+"""Which packet is which, in a sender's capture, a relay's log and a receiver's capture.
 
 Rules:
 
-- A packet is known by its digest and its size. Equal packets (a retransmitted handshake, say) are told apart by order: the k-th there is
-  the k-th here. Losses among equal packets can then only be swapped with one another.
-- With a relay's log nothing is guessed: every packet that was sent is in the log once, with its fate, and every
-  delivered one is in the receiver's capture once; sender and receiver are matched through the log.
+- A packet is known by its digest and its size. Equal packets (a retransmitted handshake, say) are
+  told apart by order: the k-th there is the k-th here. Losses among equal packets can then only be
+  swapped with one another.
+- With a relay's log nothing is guessed: every packet that was sent is in the log once, with its
+  fate, and every delivered one is in the receiver's capture once; sender and receiver are matched
+  through the log.
 - Everything is sorting and searching over columns; no loop over packets.
 """
 
@@ -28,7 +30,7 @@ _MIX: Final = np.uint64(0x9E3779B97F4A7C15)
 
 
 def match_occurrences(first: Keys, second: Keys) -> Rows:
-    """For each key of `first` the row in `second` with the same key and the same count of it before, or NONE."""
+    """For each key of `first` its row in `second`, or NONE: the k-th there is the k-th here."""
     if not first.size or not second.size:
         return np.full(first.size, NONE, np.int64)
     order, order_second = np.argsort(first, kind="stable"), np.argsort(second, kind="stable")
@@ -80,8 +82,8 @@ def datagram_keys(packets: Packets) -> Keys:
 class Wire:
     """One direction of a link with the partners of each packet.
 
-    Rows of `sender` and `receiver` count the packets that crossed this direction as that end's capture has them, in its
-    order; rows of `relay` are numbers in the relay's log.
+    Rows of `sender` and `receiver` count the packets that crossed this direction as that end's
+    capture has them, in its order; rows of `relay` are numbers in the relay's log.
     """
 
     sent_ns: Rows | None

@@ -1,7 +1,8 @@
 """Time series of a run, for drawing: each with a bounded number of points.
 
-All times are nanoseconds since `Series.origin_ns` (CLOCK_MONOTONIC), the moment the clients were told to begin; what
-came before it (handshakes of the set-up) has negative times. Only testbed.report scales them.
+All times are nanoseconds since `Series.origin_ns` (CLOCK_MONOTONIC), the moment the clients were
+told to begin; what came before it (handshakes of the set-up) has negative times. Only
+testbed.report scales them.
 
 A list that is empty was not observed; `Series.missing` says why.
 """
@@ -13,7 +14,8 @@ from pathlib import Path
 from typing import Final, Literal
 
 THROUGHPUT_WINDOW_NS: Final = 100_000_000
-"""Width of a throughput window; widened in whole multiples where a run would need more than MAX_POINTS."""
+"""Width of a throughput window; widened in whole multiples where a run would need more than
+MAX_POINTS."""
 MAX_POINTS: Final = 2_000
 """Most points of one series; RFC-free choice: more than a screen has columns."""
 
@@ -31,12 +33,16 @@ class LatencySeries:
     failed: list[bool]
     request_id: list[str]
     left_out: int = 0
-    """Requests that were thinned out to stay within MAX_POINTS; failed and slowest ones are always kept."""
+    """Requests that were thinned out to stay within MAX_POINTS; failed and slowest ones are always
+    kept."""
 
 
 @dataclass(frozen=True, slots=True)
 class ThroughputSeries:
-    """What one direction of a link carried, as its receiver's capture saw it (else its sender's, else the relay)."""
+    """What one direction of a link carried.
+
+    As its receiver's capture saw it (else its sender's, else the relay).
+    """
 
     link: str
     direction: Literal["forward", "reverse"]
@@ -52,7 +58,10 @@ class ThroughputSeries:
 
 @dataclass(frozen=True, slots=True)
 class QueueSeries:
-    """The length of one qdisc's queue as sampled; of several samples in a bucket the longest is kept."""
+    """The length of one qdisc's queue as sampled.
+
+    Of several samples in a bucket the longest is kept.
+    """
 
     node: str
     interface: str
@@ -100,7 +109,10 @@ class DelaySeries:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionSeries:
-    """TCP_INFO and socket memory of one connection at one end, as sampled (thinned evenly to MAX_POINTS)."""
+    """TCP_INFO and socket memory of one connection at one end.
+
+    As sampled (thinned evenly to MAX_POINTS).
+    """
 
     node: str
     local: str
@@ -122,7 +134,8 @@ class Series:
     origin_ns: int
     """CLOCK_MONOTONIC; t_ns 0."""
     duration_ns: int
-    """From the origin to the end of the load, or to the last event of a run that did not get that far."""
+    """From the origin to the end of the load, or to the last event of a run that did not get that
+    far."""
     latency: list[LatencySeries] = field(default_factory=list)
     throughput: list[ThroughputSeries] = field(default_factory=list)
     queues: list[QueueSeries] = field(default_factory=list)
@@ -140,4 +153,7 @@ def build(root: Path) -> Series:
     Raises:
         RecordingError: `root` is no recording.
     """
-    raise NotImplementedError
+    # Not at the top: the types above are for those who draw, and polars takes its time to import.
+    from testbed.analysis.series_build import build_series
+
+    return build_series(root)

@@ -53,11 +53,11 @@ class Quantiles(_Part, frozen=True, kw_only=True):
 
 
 class Http(_Part, frozen=True, kw_only=True):
-    """What the clients saw."""
+    """What the clients saw; counts are None where no client left a record."""
 
-    requests: int
-    completed: int
-    failed: int
+    requests: int | None
+    completed: int | None
+    failed: int | None
     failures: dict[str, int]
     latency_ns: Quantiles | None
     """Of completed requests, from the intended start."""

@@ -1,8 +1,8 @@
-"""Who sits where: what the manifest says about nodes, interfaces and links, in the form that matching needs.
+"""Who sits where: nodes, interfaces and links of the manifest in the form that matching needs.
 
-Why: dumpcap does not write a packet's direction. At a host or router a frame with the interface's own MAC address goes out, any other comes
-in. A switch port's own address is in no frame; there, what comes in has the address of something behind the port (layer-2
-segments are trees).
+Why: dumpcap does not write a packet's direction. At a host or router a frame with the interface's
+own MAC address goes out, any other comes in. A switch port's own address is in no frame; there,
+what comes in has the address of something behind the port (layer-2 segments are trees).
 """
 
 from __future__ import annotations

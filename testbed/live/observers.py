@@ -29,7 +29,8 @@ from testbed.scenario import Probes
 from testbed.units import NS_PER_MS
 
 SAMPLE_INTERVAL_NS: Final = {"all": 10 * NS_PER_MS, "light": 100 * NS_PER_MS}
-_READY_S: Final = 20.0
+_READY_S: Final = 120.0
+"""Only a bound on hanging: a process that died is seen at once. An emulated CPU takes 30 s here."""
 
 
 def start_relay(processes: Processes, layout: Layout, plan: NetworkPlan, seed: int) -> None:

@@ -110,6 +110,12 @@ class ManagedProcess:
                 self.popen.send_signal(number)
         return self.popen.wait()
 
+    def close(self) -> None:
+        """Gives its descriptors back; for one that has ended."""
+        os.close(self.pidfd)
+        if self.popen.stdout is not None:
+            self.popen.stdout.close()
+
     def record(self) -> ProcessRecord:
         """Its line in the manifest."""
         return ProcessRecord(
@@ -213,7 +219,7 @@ class Processes:
             process.ask_to_end()
         for process in self.all:
             process.end()
-            os.close(process.pidfd)
+            process.close()
 
 
 def _new_log(path: Path) -> IO[bytes]:

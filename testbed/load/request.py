@@ -19,7 +19,6 @@ from typing import Final
 import httpx
 import trio
 
-from testbed import __version__
 from testbed.events.http import HttpExchange
 from testbed.load.config import LoadConfig
 from testbed.load.identity import identity
@@ -34,7 +33,7 @@ _HEADERS: Final = (
     ("accept", "*/*"),
     ("accept-encoding", "gzip, deflate"),
     ("connection", "keep-alive"),
-    ("user-agent", f"testbed/{__version__}"),
+    ("user-agent", "testbed"),
 )
 
 
@@ -59,22 +58,25 @@ class _Body:
 class _Exchange:
     """A request while it goes on."""
 
-    def __init__(self) -> None:
+    def __init__(self, number: int, user: int, intended_ns: int) -> None:
+        self.started_ns = monotonic_ns()
+        self.number = number
+        self.user = user
+        self.intended_ns = intended_ns
         self.recorder = RequestRecorder()
         self.headers_ns: int | None = None
         self.status: int | None = None
         self.reason = ""
         self.http_version: str | None = None
         self.response_bytes = 0
-        self.started_ns = monotonic_ns()
 
     async def run(self, client: httpx.AsyncClient, request: httpx.Request) -> None:
         self.recorder.make_current()
-        self.started_ns = monotonic_ns()
         response = await client.send(request, stream=True, follow_redirects=False)
         self.headers_ns = monotonic_ns()
         self.status = response.status_code
-        self.reason = response.reason_phrase
+        # Servers may leave it out (RFC 9112, section 4); Hypercorn does.
+        self.reason = response.reason_phrase or httpx.codes.get_reason_phrase(self.status)
         self.http_version = response.http_version
         try:
             async for chunk in response.aiter_raw():
@@ -116,16 +118,16 @@ class Requests:
             user: who makes it, counts from 0; 0 in an open loop.
             intended_ns: when it should have started, CLOCK_MONOTONIC.
         """
+        exchange = _Exchange(number, user, intended_ns)
         self._progress.started += 1
         load = self._config.load
         trace_id, headers = self._headers(number)
-        body = _Body(load.body_bytes) if load.body_bytes else None
-        exchange = _Exchange()
+        body = _Body(load.body_bytes)
         request = httpx.Request(
             load.method,
             self._urls[number % len(self._urls)],
             headers=headers,
-            content=body,
+            content=body if load.body_bytes else None,
             extensions={"trace": exchange.recorder, "timeout": self._timeouts},
         )
         failure: str | None = None
@@ -145,30 +147,9 @@ class Requests:
             failure, message = type(error).__name__, str(error)
             raise
         finally:
-            recorder = exchange.recorder
-            self._record(
-                HttpExchange(
-                    request_id=trace_id,
-                    number=number,
-                    user=user,
-                    method=load.method,
-                    path=load.path,
-                    intended_ns=intended_ns,
-                    started_ns=exchange.started_ns,
-                    headers_ns=exchange.headers_ns,
-                    ended_ns=monotonic_ns() if ended_ns is None else ended_ns,
-                    status=exchange.status,
-                    failure=failure,
-                    message=message,
-                    http_version=exchange.http_version,
-                    local_port=recorder.local_port,
-                    remote_port=recorder.remote_port,
-                    new_connection=recorder.new_connection,
-                    request_bytes=0 if body is None else body.sent_bytes,
-                    response_bytes=exchange.response_bytes,
-                    trace=recorder.trace,
-                )
-            )
+            if ended_ns is None:
+                ended_ns = monotonic_ns()
+            self._record(exchange, trace_id, body.sent_bytes, ended_ns, failure, message)
 
     def _headers(self, number: int) -> tuple[str, list[tuple[str, str]]]:
         ids = identity(seed=self._config.seed, process=self._config.name, number=number)
@@ -177,9 +158,40 @@ class Requests:
             headers.append(("content-length", str(self._config.load.body_bytes)))
         return ids.trace_id, headers
 
-    def _record(self, exchange: HttpExchange) -> None:
-        if exchange.failure is None:
+    def _record(
+        self,
+        exchange: _Exchange,
+        trace_id: str,
+        request_bytes: int,
+        ended_ns: int,
+        failure: str | None,
+        message: str,
+    ) -> None:
+        if failure is None:
             self._progress.completed += 1
         else:
             self._progress.failed += 1
-        self._segment.write(exchange)
+        recorder = exchange.recorder
+        self._segment.write(
+            HttpExchange(
+                request_id=trace_id,
+                number=exchange.number,
+                user=exchange.user,
+                method=self._config.load.method,
+                path=self._config.load.path,
+                intended_ns=exchange.intended_ns,
+                started_ns=exchange.started_ns,
+                headers_ns=exchange.headers_ns,
+                ended_ns=ended_ns,
+                status=exchange.status,
+                failure=failure,
+                message=message,
+                http_version=exchange.http_version,
+                local_port=recorder.local_port,
+                remote_port=recorder.remote_port,
+                new_connection=recorder.new_connection,
+                request_bytes=request_bytes,
+                response_bytes=exchange.response_bytes,
+                trace=recorder.trace,
+            )
+        )

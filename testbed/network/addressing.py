@@ -3,9 +3,9 @@
 Rules:
 
 - Interfaces joined by links and switches form a segment; a segment has one prefix.
-- An address that the topology gives stands, and gives its segment the prefix. Without routers in it
-  a network is one segment, 10.0.0.0/8 as in Mininet; otherwise segments take 10.0.0.0/24,
-  10.0.1.0/24, ... as far as no given prefix lies there.
+- An address that the topology gives stands, and gives its segment the prefix. A network that is one
+  segment has 10.0.0.0/8, as in Mininet; otherwise segments take 10.0.0.0/24, 10.0.1.0/24, ... as
+  far as no given prefix lies there.
 - Routes are the shortest paths by hops, through routers only, ties broken by the order of the
   topology: the same plan for the same topology, always.
 - Every neighbour in a segment is known from the start: no ARP shifts a packet count.
@@ -72,8 +72,7 @@ def assign(
 
     Raises:
         ScenarioError: addresses that cannot be read, used twice or at odds, a loop of switches, or
-            a segment
-            with more interfaces than its prefix has addresses.
+            a segment with more interfaces than its prefix has addresses.
     """
     segments = _segments(roles, attachments)
     addresses = _addresses(roles, segments)
@@ -145,11 +144,11 @@ def _addresses(
     if problems:
         raise ScenarioError(problems)
     taken = [prefix for prefix in prefixes if prefix is not None]
-    has_router = "router" in roles.values()
+    is_one = len(segments) == 1 and "router" not in roles.values()
     result: dict[str, IPv4Interface] = {}
     for segment, prefix in zip(segments, prefixes, strict=True):
         if prefix is None:
-            prefix = _free_prefix(taken, len(segment)) if has_router else _SPACE
+            prefix = _SPACE if is_one else _free_prefix(taken, len(segment))
             taken.append(prefix)
         _fill(segment, prefix, fixed, result, problems)
     _check_unique(result, problems)

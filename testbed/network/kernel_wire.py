@@ -19,6 +19,7 @@ from typing import Final
 from testbed.errors import ReadBackError, ToolError
 from testbed.network.tools import Toolbox
 from testbed.recording.manifest import Direction, LinkRecord
+from testbed.units import NS_PER_US
 
 NETEM_LIMIT_PACKETS: Final = 100_000
 
@@ -67,7 +68,7 @@ def join(tools: Toolbox, index: int, link: LinkRecord) -> None:
 def _settings(way: Direction) -> str:
     words = [f"limit {NETEM_LIMIT_PACKETS}"]
     if way.delay_ns:
-        words.append(f"delay {way.delay_ns}ns")
+        words.append(f"delay {way.delay_ns / NS_PER_US:.3f}us")  # tc 6.1 knows no "ns" here
     if way.loss_ratio:
         words.append(f"loss random {way.loss_ratio * 100:.9f}%")
     return " ".join(words)

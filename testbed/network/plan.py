@@ -150,6 +150,7 @@ class _Planner:
             elif role in ROLES:
                 roles[name] = role
             else:
+                roles[name] = "host"  # so that one wrong word is one problem
                 self._problem(
                     f"node {name}: role", f'expected one of {", ".join(ROLES)} (got "{role}")'
                 )
@@ -168,13 +169,7 @@ class _Planner:
         if sum({x, y} == {a, b} for x, y, _ in self.edges[:index]):
             name += f"-{index}"
         self._check_keys(name, info)
-        marks = {True: ("forward", "reverse"), "both": ("forward", "reverse"), False: (), None: ()}
-        mark = info.get("bottleneck")
-        marked: Sequence[str] = marks.get(mark, (mark,) if isinstance(mark, str) else ())
-        if set(marked) - {"forward", "reverse"}:
-            self._problem(
-                f"link {name}: bottleneck", f'expected True, "forward" or "reverse" (got {mark!r})'
-            )
+        marked = self._marked(name, info.get("bottleneck"))
         base = self._settings(name, {key: info[key] for key in _LINK_KEYS if key in info})
         names = (
             info.get("intfName1") or f"{a}-eth{info['port1']}",
@@ -206,6 +201,19 @@ class _Planner:
             forward=forward,
             reverse=reverse,
         )
+
+    def _marked(self, name: str, mark: object) -> tuple[str, ...]:
+        """The directions that a topology marks as bottleneck."""
+        if mark in (None, False):
+            return ()
+        if mark in (True, "both"):
+            return ("forward", "reverse")
+        if mark in ("forward", "reverse"):
+            return (str(mark),)
+        self._problem(
+            f"link {name}: bottleneck", f'expected True, "forward" or "reverse" (got {mark!r})'
+        )
+        return ()
 
     def _direction(self, where: str, bare: Direction, link: Link) -> Direction:
         packets, size = units.parse_queue(link.queue) if link.queue else (None, None)

@@ -73,13 +73,18 @@ class Toolbox:
         return _HEAD + "".join(f"{command}\n" for command in self._commands)
 
 
+def locate(name: str) -> str | None:
+    """The path of a program, also in the sbin folders that ordinary users lack."""
+    return shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+
+
 def find_tool(name: str) -> str:
-    """The path of a program, also in the sbin folders that ordinary users lack.
+    """The path of a program.
 
     Raises:
         ToolMissingError: it is not installed.
     """
-    path = shutil.which(name) or shutil.which(name, path="/usr/sbin:/sbin:/usr/local/sbin")
+    path = locate(name)
     if path is None:
         raise ToolMissingError(
             f'the program "{name}" is not installed; `testbed doctor` says how to get it',

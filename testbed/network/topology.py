@@ -10,6 +10,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
+import traceback
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -39,7 +40,8 @@ def load_topology(target: str, options: Mapping[str, Any]) -> Topo:
         return factory(**options)
     except Exception as error:
         raise _problem(
-            "topology", f"{target} raised {type(error).__name__}: {error} ({_place(error)})"
+            "topology",
+            f"{target} raised {type(error).__name__}: {error} ({_place(error, factory)})",
         ) from error
 
 
@@ -47,14 +49,12 @@ def _problem(where: str, message: str) -> ScenarioError:
     return ScenarioError([Problem(where, message)])
 
 
-def _place(error: BaseException) -> str:
-    traceback = error.__traceback__
-    while traceback is not None and traceback.tb_next is not None:
-        traceback = traceback.tb_next
-    if traceback is None:
-        return "no place known"
-    code = traceback.tb_frame.f_code
-    return f"{Path(code.co_filename).name}:{traceback.tb_lineno} in {code.co_name}"
+def _place(error: BaseException, factory: type[Topo]) -> str:
+    """Where it was raised: the innermost line of the topology's own file, where there is one."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if frame.filename == inspect.getfile(factory)]
+    frame = (own or frames)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno} in {frame.name}"
 
 
 def _find(target: str) -> type[Topo]:
@@ -97,9 +97,11 @@ def _load_file(path: Path, target: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     folder = str(path.resolve().parent)
     sys.path.insert(0, folder)
+    sys.modules[name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
     except Exception as error:
+        del sys.modules[name]
         raise _problem(
             "topology", f"{path} cannot be imported: {type(error).__name__}: {error}"
         ) from error

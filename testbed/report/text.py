@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import shlex
 import textwrap
-import unicodedata
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -27,6 +26,7 @@ from testbed.analysis.summary import Http, Ledger, LedgerRow, LinkDirection, Sum
 from testbed.recording.manifest import Manifest
 from testbed.report import format as scale
 from testbed.report import wording
+from testbed.report.format import clean
 
 WIDEST: Final = 120
 _ROOMY: Final = 100
@@ -68,14 +68,6 @@ def render(
     return Group(*parts)
 
 
-def clean(text: str) -> str:
-    """Text without control characters, so that nothing in a recording can write to the terminal."""
-    return "".join(
-        mark if mark == "\n" or not unicodedata.category(mark).startswith("C") else "\ufffd"
-        for mark in text
-    )
-
-
 def repeat_command(manifest: Manifest) -> str:
     """The command that repeats a run, its seed included."""
     command = list(manifest.command)
@@ -114,6 +106,8 @@ def _ended(state: str) -> str:
 
 
 def _http(http: Http) -> RenderableType:
+    if http.requests is None:
+        return Text(f"{wording.NOT_OBSERVED}: no client left a record", style=_DIM)
     table = Table.grid(padding=(0, 2))
     counts = Text(
         f"{scale.plural(http.requests, 'request')}: {scale.count(http.completed)} completed"
@@ -193,7 +187,8 @@ def _cell(cell: wording.Cell, most: int, width: int) -> Text:
         for line in cell.lines(most)
         for part in textwrap.wrap(clean(line), width, subsequent_indent="  ")
     ]
-    return Text("\n".join(lines), style="" if cell.telling else _DIM)
+    text = "\n".join(lines).replace(wording.NO_BREAK, " ")
+    return Text(text, style="" if cell.telling else _DIM)
 
 
 def _links(summary: Summary, width: int) -> RenderableType:

@@ -2,15 +2,16 @@
 
 Rules:
 
-- A figure's name carries its unit; the words are its name without it, the number is scaled by it.
-  A new figure of the analysis needs nothing here.
+- A figure's name carries its unit and quantile (``relay_late_ns_p99``); the words are the rest of
+  it, the number is scaled by the unit. A new figure of the analysis needs nothing here.
 - Reading order everywhere: http at the top, link at the bottom, as protocol stacks are drawn.
 - What was not observed is said to be so and never shown as zero; if all that was observed is zero,
-  the word is `none`.
+  the word is `none`. What a layer does not have by its nature is a dash.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
@@ -23,24 +24,33 @@ Aspect = Literal["loss", "reordering", "backpressure"]
 ASPECTS: Final[tuple[Aspect, ...]] = ("loss", "reordering", "backpressure")
 NOT_OBSERVED: Final = "not observed"
 NONE: Final = "none"
+NO_BREAK: Final = "\u00a0"
 
-_NOT_APPLICABLE: Final = frozenset(
-    (layer, "reordering") for layer in ("socket", "syscall", "event_loop", "asgi")
-)
-"""What cannot happen there: nothing is in an order that could change."""
 _UNITS: Final[Mapping[str, Callable[[float | None], str]]] = {
-    "_ns": scale.duration,
-    "_bit_s": scale.rate,
-    "_ratio": scale.percent,
-    "_per_s": scale.per_second,
-    "_bytes": scale.size,
+    "ns": scale.duration,
+    "bit_s": scale.rate,
+    "ratio": scale.percent,
+    "per_s": scale.per_second,
+    "bytes": scale.size,
 }
-_QUANTILES: Final = frozenset({"min", "p50", "p90", "p95", "p99", "max"})
-_EXTREMES: Final = frozenset({"longest", "largest", "maximum", "minimum", "most", "peak"})
-"""First words of numbers that are no amounts: "longest run 3", not "3 longest run"."""
-_ACRONYMS: Final = frozenset(
-    {"ack", "cpu", "dsack", "ip", "rto", "rtt", "sack", "syn", "tcp", "ttl"}
+_NAME: Final = re.compile(
+    rf"(?P<stem>.+?)(?:_(?P<unit>{'|'.join(_UNITS)}))?(?:_(?P<quantile>min|p50|p90|p95|p99|max))?"
 )
+_TELLING_QUANTILES: Final = ("p99", "p95", "max", "p90", "p50", "min")
+_WORDS: Final[Mapping[str, str]] = {
+    "in_ce_packets": "ECN-marked packets",
+    "three_reordered_packets": "packets overtaken by 3 or more",
+}
+"""Where the name alone would not be understood."""
+_TOTALS: Final = frozenset({"sent_packets", "requests", "busy_ns"})
+"""What the others are a part of: neither good nor bad, so no news."""
+_EXTREMES: Final = frozenset({"longest", "largest", "maximum", "minimum", "most", "peak"})
+"""First words of numbers that are no amounts: "longest run 3 packets"."""
+_ACRONYMS: Final[Mapping[str, str]] = {
+    **{word: word.upper() for word in ("ack", "cpu", "dsack", "ip", "rto", "rtt", "sack", "syn")},
+    "acks": "ACKs",
+    "dsacks": "DSACKs",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,9 +67,16 @@ class Figure:
     """Whether it reads as "341 retransmitted segments" rather than "longest step 9 ms"."""
     detail: str = ""
     """All quantiles: ``p50 41 µs, p99 2.31 ms``."""
+    total: bool = False
+    """Whether it is only what others are a part of."""
 
     def __str__(self) -> str:
         return f"{self.value} {self.words}" if self.counted else f"{self.words} {self.value}"
+
+    @property
+    def unbroken(self) -> str:
+        """The same with no-break spaces in the value, for a column that wraps."""
+        return str(replace(self, value=self.value.replace(" ", NO_BREAK)))
 
     @property
     def full(self) -> str:
@@ -72,12 +89,19 @@ class Cell:
     """One aspect of one layer."""
 
     figures: tuple[Figure, ...]
+    unseen: tuple[str, ...]
+    """Words of the figures that were not observed."""
     status: Literal["observed", "not observed", "not applicable"]
 
     @property
     def telling(self) -> tuple[Figure, ...]:
-        """The figures that are not zero, in the order of the analysis: most telling first."""
-        return tuple(figure for figure in self.figures if not figure.zero)
+        """The figures that are news, in the order of the analysis: most telling first."""
+        return tuple(one for one in self.figures if not one.zero and not one.total)
+
+    @property
+    def zeros(self) -> tuple[str, ...]:
+        """Words of what was looked for and did not happen."""
+        return tuple(one.words for one in self.figures if one.zero and not one.total)
 
     def lines(self, most: int) -> list[str]:
         """At most `most` lines for a narrow column."""
@@ -85,7 +109,7 @@ class Cell:
             return [scale.NOTHING]
         if self.status == "not observed":
             return [NOT_OBSERVED]
-        return [str(figure) for figure in self.telling[:most]] or [NONE]
+        return [figure.unbroken for figure in self.telling[:most]] or [NONE]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,61 +131,92 @@ def rows(layers: Mapping[str, Layer]) -> list[Row]:
 def _row(name: str, layer: Layer | None) -> Row:
     if layer is None:
         layer = Layer(status="not observed", reason="no probe looked at it")
-    cells = {aspect: _cell(name, aspect, getattr(layer, aspect)) for aspect in ASPECTS}
+    cells = {aspect: _cell(getattr(layer, aspect)) for aspect in ASPECTS}
     return Row(name, layer.status == "observed", layer.reason, cells)
 
 
-def _cell(layer: str, aspect: Aspect, figures: Mapping[str, Any] | None) -> Cell:
+def _cell(figures: Mapping[str, Any] | None) -> Cell:
+    if figures is None:
+        return Cell((), (), "not applicable")
     shown: list[Figure] = []
-    for name, value in (figures or {}).items():
-        shares = name.endswith("_ratio") and shown and shown[-1].counted
-        if shares and shown[-1].words.startswith(_words(name.removesuffix("_ratio"))):
-            shown[-1] = _with_share(shown[-1], value)
-        else:
+    unseen: list[str] = []
+    for name, value in _joined(figures).items():
+        if value is None:
+            unseen.append(_words(name))
+        elif not (shown and _belongs(shown, name, value)):
             shown += _read(name, value)
-    if shown:
-        return Cell(tuple(shown), "observed")
-    return Cell((), "not applicable" if (layer, aspect) in _NOT_APPLICABLE else "not observed")
+    return Cell(tuple(shown), tuple(unseen), "observed" if shown else "not observed")
 
 
-def _with_share(figure: Figure, ratio: Any) -> Figure:
-    """``421 lost packets`` and the ratio of the same: ``421 lost packets (1.98 %)``."""
-    if figure.zero or not isinstance(ratio, int | float):
-        return figure
-    return replace(figure, words=f"{figure.words} ({scale.percent(ratio)})")
+def _joined(figures: Mapping[str, Any]) -> dict[str, Any]:
+    """The same with quantiles of one thing put together: ``lag_ns_p50`` is ``lag_ns``'s ``p50``."""
+    joined: dict[str, Any] = {}
+    for name, value in figures.items():
+        match = _NAME.fullmatch(name)
+        quantile = match["quantile"] if match else None
+        if quantile is None or value is None:
+            joined.setdefault(name.removesuffix(f"_{quantile}"), value)
+            continue
+        stem = name.removesuffix(f"_{quantile}")
+        if isinstance(joined.get(stem), int | float):  # the sum of what these are quantiles of
+            stem = f"single_{stem}"
+        if not isinstance(joined.get(stem), dict):
+            joined[stem] = {}
+        joined[stem][quantile] = value
+    return joined
+
+
+def _belongs(shown: list[Figure], name: str, value: Any) -> bool:
+    """Puts a ratio or a process beside the figure before it, where it is of the same thing."""
+    last = shown[-1]
+    stem, _, kind = name.rpartition("_")
+    if not last.words.startswith(_words(stem)):
+        return False
+    if kind == "process" and isinstance(value, str):
+        shown[-1] = replace(last, value=f"{last.value} ({value})")
+        return True
+    if kind == "ratio" and last.counted and isinstance(value, int | float):
+        if not last.zero:
+            shown[-1] = replace(last, words=f"{last.words} ({scale.percent(value)})")
+        return True
+    return False
 
 
 def _read(name: str, value: object) -> list[Figure]:
     """The figures in one entry: one for a number or for quantiles, one for each kind in a table."""
-    words, unit = _name(name)
+    match = _NAME.fullmatch(name)
+    unit = _UNITS.get(match["unit"]) if match and match["unit"] else None
+    words = _words(name)
     if isinstance(value, Mapping):
         parts = {str(key): part for key, part in value.items() if part is not None}
         if not parts:
             return []
-        if parts.keys() <= _QUANTILES:
+        if parts.keys() <= set(_TELLING_QUANTILES):
             return [_quantiles(words, parts, unit or scale.count)]
-        return [_measured(f"{words}: {key}", part, unit) for key, part in parts.items()]
-    return [] if value is None else [_measured(words, value, unit)]
-
-
-def _name(name: str) -> tuple[str, Callable[[float | None], str] | None]:
-    for suffix, unit in _UNITS.items():
-        if name.endswith(suffix):
-            return _words(name.removesuffix(suffix)), unit
-    return _words(name), None
+        return [_kind(key, words, part, unit) for key, part in parts.items()]
+    return [replace(_measured(words, value, unit), total=name in _TOTALS)]
 
 
 def _words(name: str) -> str:
-    return " ".join(part.upper() if part in _ACRONYMS else part for part in name.split("_"))
+    """What a figure is, without its unit: ``send buffer limited``."""
+    if name in _WORDS:
+        return _WORDS[name]
+    match = _NAME.fullmatch(name)
+    stem = match["stem"] if match else name
+    return " ".join(_ACRONYMS.get(part, part) for part in stem.split("_"))
+
+
+def _kind(key: str, words: str, value: Any, unit: Callable[[float | None], str] | None) -> Figure:
+    """One kind of several, such as one name of a failure: ``2 ReadTimeout``."""
+    if unit is None and isinstance(value, int | float):
+        return Figure(key, scale.count(value), zero=value == 0, counted=True)
+    return _measured(f"{words}, {key}", value, unit)
 
 
 def _quantiles(words: str, parts: Mapping[str, Any], unit: Callable[[float | None], str]) -> Figure:
     texts = {key: f"{key} {unit(part)}" for key, part in parts.items()}
-    chosen = next((texts[key] for key in ("p99", "max", "p90", "p50") if key in texts), "")
-    zero = not any(parts.values())
-    return Figure(
-        words, chosen or next(iter(texts.values())), zero, detail=", ".join(texts.values())
-    )
+    chosen = next(texts[key] for key in _TELLING_QUANTILES if key in texts)
+    return Figure(words, chosen, not any(parts.values()), detail=", ".join(texts.values()))
 
 
 def _measured(words: str, value: Any, unit: Callable[[float | None], str] | None) -> Figure:
@@ -169,7 +224,8 @@ def _measured(words: str, value: Any, unit: Callable[[float | None], str] | None
         return Figure(words, str(value), zero=not value)
     if unit is not None:
         return Figure(words, unit(value), zero=value == 0)
-    if words.partition(" ")[0] in _EXTREMES or ":" in words:
-        return Figure(words, scale.count(value), zero=value == 0)
+    if words.partition(" ")[0] in _EXTREMES:
+        what, _, noun = words.rpartition(" ")
+        return Figure(what, f"{scale.count(value)} {noun}", zero=value == 0)
     singular = value == 1 and words.endswith("s") and not words.endswith("ss")
     return Figure(words[:-1] if singular else words, scale.count(value), value == 0, counted=True)

@@ -76,13 +76,14 @@ def topologies() -> list[Entry]:
 def apps() -> list[Entry]:
     """The applications that come with the testbed."""
     folder = bundled.folder("apps")
-    return [Entry(name, _module_summary(folder / f"{name}.py")) for name in bundled.names("apps")]
+    found = {name: _module_summary(folder / f"{name}.py") for name in bundled.names("apps")}
+    return [Entry(name, _without_name(summary, name)) for name, summary in found.items()]
 
 
 def servers() -> list[Entry]:
     """The servers that can run an application."""
     folder = Path(__file__).resolve().parents[1] / "server"
-    return [Entry(name, _module_summary(folder / f"{name}.py")) for name in SERVERS]
+    return [Entry(name, _module_summary(folder / f"{name}_server.py")) for name in SERVERS]
 
 
 def split_target(text: str) -> tuple[Path | None, str]:
@@ -186,6 +187,12 @@ def _module_summary(path: Path) -> str:
     except (OSError, SyntaxError, ValueError):
         return ""
     return docstring.partition("\n")[0] if docstring else ""
+
+
+def _without_name(summary: str, name: str) -> str:
+    """``Hello: a short answer.`` without the ``Hello:``, which stands beside it already."""
+    head, colon, rest = summary.partition(": ")
+    return rest if colon and head.lower() == name.lower() else summary
 
 
 def _classes(path: Path) -> list[_Class]:

@@ -26,6 +26,9 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+import msgspec
 
 from testbed.errors import Problem, ScenarioError
 from testbed.scenario.catalogue import name_findings, split_target
@@ -92,3 +95,47 @@ def _anchored(data: Mapping[str, object], folder: Path) -> dict[str, object]:
         return dict(data)
     place = (folder / file).resolve()
     return {**data, "topology": f"{place}:{class_name}" if class_name else str(place)}
+
+
+def as_toml(scenario: Scenario) -> str:
+    """The scenario as a file that `read_scenario` reads back; defaults are left out."""
+    lines: list[str] = []
+    tables: list[tuple[str, dict[str, Any]]] = []
+    for name, value in _changed(scenario).items():
+        if name == "links":
+            tables += [(f"links.{_toml(key)}", _changed(link)) for key, link in value.items()]
+        elif isinstance(value, msgspec.Struct):
+            tables.append((name, _changed(value)))
+        elif isinstance(value, dict):
+            tables.append((name, value))
+        else:
+            lines.append(f"{name} = {_toml(value)}")
+    for title, table in tables:
+        lines += [
+            "",
+            f"[{title}]",
+            *(f"{_key(key)} = {_toml(value)}" for key, value in table.items()),
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _changed(struct: msgspec.Struct) -> dict[str, Any]:
+    """The fields of a struct that are not at their defaults."""
+    fields = msgspec.structs.fields(struct)
+    values = {field.name: (getattr(struct, field.name), field) for field in fields}
+    return {
+        name: value
+        for name, (value, field) in values.items()
+        if value is not None and value != {} and (field.required or value != field.default)
+    }
+
+
+def _key(name: str) -> str:
+    return name if re.fullmatch(r"[A-Za-z0-9_-]+", name) else _toml(name)
+
+
+def _toml(value: object) -> str:
+    """A scalar as TOML writes it; its basic strings are those of JSON but for the DEL character."""
+    if isinstance(value, str):
+        return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+    return str(value).lower() if isinstance(value, bool) else repr(value)

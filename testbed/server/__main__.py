@@ -27,24 +27,26 @@ from testbed.server.config import ServerConfig
 from testbed.server.hypercorn_server import serve
 
 
-async def _wait_for_stop() -> None:
-    """Returns when standard input has ended, or at SIGTERM or SIGINT."""
-    async with trio.open_nursery() as nursery:
+async def _stop_at_signal(
+    stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    await wait_for_signal(task_status=task_status)
+    stop.set()
 
-        async def lifeline() -> None:
-            while await read_stdin():
-                pass
-            nursery.cancel_scope.cancel()
 
-        nursery.start_soon(lifeline)
-        await wait_for_signal()
-        nursery.cancel_scope.cancel()
+async def _stop_at_end_of_stdin(stop: trio.Event) -> None:
+    while await read_stdin():
+        pass
+    stop.set()
 
 
 async def _run(application: Application, config: ServerConfig, segments: list[Flushable]) -> None:
+    stop = trio.Event()
     async with trio.open_nursery() as nursery:
+        await nursery.start(_stop_at_signal, stop)
+        nursery.start_soon(_stop_at_end_of_stdin, stop)
         nursery.start_soon(keep_flushed, segments)
-        await serve(application, config, _wait_for_stop)
+        await serve(application, config, stop)
         nursery.cancel_scope.cancel()
 
 

@@ -10,6 +10,10 @@ Rules:
   remaining connections are shut down, which ends those sends with BrokenResourceError; the
   applications above them then end too, and their exchanges are recorded.
 
+- When an application's startup fails, Hypercorn 0.18 still listens for a moment before it ends
+  (hypercorn/trio/lifespan.py sets `startup` either way), and a server that listens is taken to be
+  ready. It is therefore ended before it learns of the failure.
+
 Why each setting:
 
 - `backlog`: Hypercorn's own 100 is silent; here it is in the configuration and so in the recording.
@@ -28,10 +32,10 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Awaitable, Callable, Set
+from collections.abc import Set
 from contextlib import suppress
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import hypercorn.trio
 import trio
@@ -40,7 +44,7 @@ from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from testbed.child import leaves
 from testbed.errors import ProcessError
-from testbed.probes.asgi import Application
+from testbed.probes.asgi import Application, Message, Receive, Scope, Send
 from testbed.server.config import ServerConfig
 from testbed.units import NS_PER_S
 
@@ -81,10 +85,36 @@ def bind(host: str, port: int) -> socket.socket:
     return bound
 
 
-async def serve(
-    application: Application, config: ServerConfig, wait_for_stop: Callable[[], Awaitable[None]]
-) -> None:
-    """Serves until `wait_for_stop` returns.
+class _StartupGuard:
+    """The application; tells when its lifespan startup has failed, and keeps that from Hypercorn.
+
+    Attributes:
+        failed: set at the failure.
+        reason: what the application said.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+        self.failed = trio.Event()
+        self.reason = ""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "lifespan":
+            await self._application(scope, receive, send)
+            return
+
+        async def guarded_send(message: Message) -> None:
+            if message["type"] == "lifespan.startup.failed":
+                self.reason = message.get("message", "")
+                self.failed.set()
+                await trio.sleep_forever()
+            await send(message)
+
+        await self._application(scope, receive, guarded_send)
+
+
+async def serve(application: Application, config: ServerConfig, told_to_stop: trio.Event) -> None:
+    """Serves until it is told to stop; before the application has started, that ends it at once.
 
     Raises:
         ProcessError: an address cannot be listened on, or the application's lifespan failed.
@@ -92,25 +122,47 @@ async def serve(
     sockets = [bind(host, config.port) for host in config.hosts]
     ports = {bound.getsockname()[1] for bound in sockets}
     made = hypercorn_config(config, [bound.detach() for bound in sockets])
+    guard = _StartupGuard(application)
+    stage: Literal["startup", "service", "shutdown"] = "startup"
     async with trio.open_nursery() as nursery:
 
         async def stop() -> None:
-            await wait_for_stop()
+            nonlocal stage
+            stage = "service"
+            await told_to_stop.wait()
+            stage = "shutdown"
             nursery.start_soon(_end_connections, made.graceful_timeout + _AFTER_GRACE_S, ports)
 
+        async def end_at_failure() -> None:
+            await guard.failed.wait()
+            nursery.cancel_scope.cancel()
+
+        async def end_before_service() -> None:
+            await told_to_stop.wait()
+            if stage == "startup":
+                nursery.cancel_scope.cancel()
+
+        nursery.start_soon(end_at_failure)
+        nursery.start_soon(end_before_service)
         try:
             await hypercorn.trio.serve(
-                application,  # type: ignore[arg-type]  # Hypercorn types messages by kind
+                guard,  # type: ignore[arg-type]  # Hypercorn types messages by kind
                 made,
                 shutdown_trigger=stop,
                 mode="asgi",
             )
-        except* (LifespanFailureError, LifespanTimeoutError) as group:
+        except* LifespanTimeoutError as group:
+            raise _lifespan_error(config, f"did not complete its {stage} in time") from group
+        except* LifespanFailureError as group:
             reason = " ".join(str(error) for error in leaves(group))
-            raise ProcessError(
-                f'the application "{config.app}" failed: {reason}', where="server"
-            ) from group
+            raise _lifespan_error(config, f"failed its {stage}: {reason}") from group
         nursery.cancel_scope.cancel()
+    if guard.failed.is_set():
+        raise _lifespan_error(config, f"failed its startup: {guard.reason}")
+
+
+def _lifespan_error(config: ServerConfig, what: str) -> ProcessError:
+    return ProcessError(f'the application "{config.app}" {what} (ASGI lifespan)', where="server")
 
 
 async def _end_connections(grace_s: float, ports: Set[int]) -> None:

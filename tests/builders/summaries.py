@@ -134,9 +134,18 @@ LINKS: dict[str, Any] = {
 LAYERS: dict[str, Layer] = {
     "link": Layer(
         status="observed",
-        loss={"lost_packets": 421, "lost_ratio": 0.0198, "longest_run_packets": 3},
-        reordering={"reordered_packets": 0, "reordered_ratio": 0.0},
-        backpressure={"peak_in_flight_packets": 92, "lateness_p99_ns": 84_000},
+        loss={"sent_packets": 21_305, "lost_packets": 421, "lost_ratio": 421 / 21_305},
+        reordering={
+            "reordered_packets": 0,
+            "reordered_ratio": 0.0,
+            "reordering_extent_packets_max": 0,
+        },
+        backpressure={
+            "peak_in_flight_packets": 92,
+            "relay_late_ns_p50": 31_000,
+            "relay_late_ns_p99": 84_000,
+            "relay_late_ns_max": 911_000,
+        },
     ),
     "nic": Layer(
         status="observed",
@@ -147,47 +156,84 @@ LAYERS: dict[str, Layer] = {
     "qdisc": Layer(
         status="observed",
         loss={"dropped_packets": 41},
-        reordering=None,
-        backpressure={"peak_backlog_packets": 50, "waited_packets": 11_820},
+        reordering={"reordered_packets": 0},
+        backpressure={
+            "peak_queue_packets": 50,
+            "peak_queue_bytes": 75_700,
+            "time_waiting_ns": 2_110 * MS,
+            "overlimits": 11_820,
+            "requeues": 0,
+        },
     ),
     "ip": Layer(
         status="observed",
-        loss={"discarded_packets": 0, "header_errors": 0, "no_route_packets": 0},
+        loss={"in_discards_packets": 0, "out_no_routes_packets": 0},
         reordering=None,
-        backpressure={"congestion_marked_packets": 0},
+        backpressure={"in_ce_packets": None},
     ),
     "tcp": Layer(
         status="observed",
-        loss={"retransmitted_segments": 341, "fast_retransmits": 312, "timeouts": 9},
-        reordering={"out_of_order_segments": 1_204, "spurious_retransmits": 2},
-        backpressure={"receive_window_limited_ns": 0, "send_buffer_limited_ns": 14 * MS},
+        loss={
+            "retransmitted_segments": 341,
+            "retransmissions_explained_by_loss": 338,
+            "spurious_retransmissions": 3,
+            "unexplained_retransmissions": 0,
+            "timeouts": 1,
+        },
+        reordering={"out_of_order_segments": 1_204, "duplicate_acks": 977, "sack_reorderings": 0},
+        backpressure={
+            "zero_window_segments": 0,
+            "busy_ns": 4 * S,
+            "receive_window_limited_ns": 0,
+            "send_buffer_limited_ns": 14 * MS,
+            "peak_not_sent_bytes": None,
+        },
     ),
     "socket": Layer(
         status="observed",
-        loss={"listen_overflows": 0},
-        backpressure={"peak_unread_bytes": 64_240, "peak_unsent_bytes": 131_072},
+        loss={"dropped_packets": 0, "accept_queue_overflows": 0},
+        backpressure={
+            "peak_receive_fill_ratio": 0.12,
+            "peak_unread_bytes": 64_240,
+            "peak_accept_queue_connections": 1,
+        },
     ),
     "syscall": Layer(
         status="not observed", reason="needs tracepoints, and tracefs is for root alone"
     ),
     "event_loop": Layer(
         status="observed",
-        loss={"cancelled_tasks": 2},
         backpressure={
-            "ready_to_running_ns": {"p50": 41_000, "p99": 2_310_000},
             "longest_step_ns": 9 * MS,
+            "longest_step_process": "server",
+            "lag_ns_p50": 41_000,
+            "lag_ns_p99": 2_310_000,
+            "lag_ns_max": 9_020_000,
         },
     ),
     "asgi": Layer(
         status="observed",
-        loss={"exceptions": 1, "disconnects": 2},
-        backpressure={"receive_wait_ns": 12 * MS, "send_wait_ns": 4_310 * MS},
+        loss={"requests": 200, "disconnected_requests": 2, "failed_requests": 1},
+        backpressure={
+            "peak_in_flight_requests": 4,
+            "send_wait_ns": 4_310 * MS,
+            "send_wait_ns_p50": 20 * MS,
+            "send_wait_ns_p99": 260 * MS,
+        },
     ),
     "http": Layer(
         status="observed",
-        loss={"failed_requests": 3, "ReadTimeout": 2, "HTTP 503": 1},
+        loss={
+            "requests": 200,
+            "failed_requests": 3,
+            "failures": {"ReadTimeout": 2, "HTTP 503": 1},
+        },
         reordering={"overtaken_responses": 12},
-        backpressure={"pool_wait_ns": {"p50": 0, "p99": 1_200_000}},
+        backpressure={
+            "peak_in_flight_requests": 4,
+            "pool_wait_ns_p50": 0,
+            "pool_wait_ns_p99": 1_200_000,
+        },
     ),
 }
 

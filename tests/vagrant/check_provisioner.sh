@@ -53,9 +53,15 @@ as_vagrant() {
         PATH=/usr/local/bin:/usr/bin:/bin "$@"
 }
 
-provision() { inside env PATH="$1/usr/bin:/usr/sbin:/bin:/sbin" /vagrant/vagrant/provision.sh /vagrant; }
+# $1: a folder to look in first for programs.
+provision() {
+    inside env PATH="$1:/usr/sbin:/usr/bin:/sbin:/bin" /vagrant/vagrant/provision.sh /vagrant
+}
 
-snapshot() { inside find / -xdev -printf '%p %y %s %U:%G %m %T@ %l\n' | sort; }
+snapshot() {
+    inside find / -xdev \( -path /proc -o -path /dev \) -prune -o \
+        -printf '%p %y %s %U:%G %m %T@ %l\n' | sort
+}
 
 validate() {
     cd "$checkout" && VAGRANT_HOME=$scratch/home VAGRANT_DOTFILE_PATH=$scratch/dot \
@@ -64,22 +70,50 @@ validate() {
 
 make_root() {
     apt-config dump | grep -E '^Acquire::(http|https|Check)[^ ]* ".+";' >"$scratch/apt.conf" || :
-    mmdebstrap --variant=apt --include=python3 --aptopt="$scratch/apt.conf" bookworm "$root"
-    mkdir -p "$root/etc/ssl/certs" "$root/vagrant"
+    mmdebstrap --variant=apt --include=python3,mount --aptopt="$scratch/apt.conf" bookworm "$root"
+    mkdir "$root/vagrant"
     cp -L /etc/resolv.conf "$root/etc/"
-    cp -L /etc/ssl/certs/ca-certificates.crt "$root/etc/ssl/certs/"
+    mkdir -p "$root/usr/local/share/ca-certificates" # read when ca-certificates is installed
+    cp -L /etc/ssl/certs/ca-certificates.crt "$root/usr/local/share/ca-certificates/outer.crt"
     if [[ -e /etc/pip.conf ]]; then cp /etc/pip.conf "$root/etc/"; fi
     inside useradd --create-home vagrant
     tar -C "$checkout" --exclude-vcs --exclude='./.venv*' --exclude='*_cache' -c . |
         tar -C "$root/vagrant" -x
     inside chown -R vagrant: /vagrant
-    mkdir "$scratch/old"
+    mkdir "$root/opt/old_kernel"
+    printf '#!/bin/sh\necho 6.1.0-1-amd64\n' >"$root/opt/old_kernel/uname"
+    chmod +x "$root/opt/old_kernel/uname"
 }
 
-unchanged() { diff "$scratch/before" "$scratch/after"; }
+# Runs a command that must leave the root file system as it is.
+unchanged_by() {
+    snapshot >"$scratch/before"
+    "$@"
+    snapshot >"$scratch/after"
+    diff "$scratch/before" "$scratch/after"
+}
+
+# 5: the run is done, and its timing was too poor to be trusted; which is no fault of the provisioner.
+run_topology() {
+    local code=0
+    as_vagrant testbed run single_bottleneck --requests 20 --out /home/vagrant/recording || code=$?
+    [[ $code -eq 0 || $code -eq 5 ]]
+}
 
 [[ $(id -u) -eq 0 ]] || fail "must run as root (got user $(id -un))"
 for program in mmdebstrap vagrant; do
     command -v "$program" >/dev/null ||
         fail "needs $program: apt-get install --no-install-recommends mmdebstrap vagrant"
 done
+
+timed "vagrant validate" validate
+timed "a fresh Debian 12 ($(uname -m))" make_root
+timed "provisioned: kernel, packages, .venv" provision /opt/old_kernel
+[[ -e $root/run/testbed-reboot-wanted ]] || fail "provision.sh must ask for a reboot (it did not)"
+inside dpkg-query --show linux-image-amd64 iproute2 mininet
+timed "provisioned again: no change" unchanged_by provision /opt/old_kernel
+rm "$root/run/testbed-reboot-wanted"
+timed "provisioned with a new kernel: no change" unchanged_by provision /nowhere
+timed "testbed run single_bottleneck, as vagrant" run_topology
+tail -n 15 "$log"
+echo "check_provisioner: passed in $SECONDS s, $(du -sh "$root" | cut -f 1)B on disk"

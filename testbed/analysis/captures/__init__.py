@@ -1,5 +1,6 @@
 """Captures (pcapng) as columns: blocks, headers, digests. No packet becomes a Python object."""
 
-from testbed.analysis.captures.packets import Capture, CaptureInterface, Packets, read_capture
+from testbed.analysis.captures.blocks import CaptureInterface
+from testbed.analysis.captures.packets import Capture, Packets, read_capture
 
 __all__ = ["Capture", "CaptureInterface", "Packets", "read_capture"]

@@ -1,7 +1,8 @@
 """IP addresses as 64-bit keys: a column of numbers for IPv4 and IPv6 alike.
 
-An IPv4 address is its own number (below 2**32). An IPv6 address is a mix of its two halves with the highest bit set: the few
-addresses of a run do not collide, and the text comes from the manifest, which knows them all.
+An IPv4 address is its own number (below 2**32). An IPv6 address is a mix of its two halves with the
+highest bit set: the few addresses of a run do not collide, and the text comes from the manifest,
+which knows them all.
 """
 
 from __future__ import annotations

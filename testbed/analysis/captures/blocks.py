@@ -2,10 +2,10 @@
 
 Rules:
 
-- One pass over the block lengths in Python, everything else as numpy gathers over the file's 32-bit words (blocks and packet
-  data are aligned to 4 bytes by the format).
-- A file that ends in the middle of a block, or whose blocks stop making sense, is read up to there; `RawCapture.damage`
-  says where and why. Only a file that is no pcapng at all is an error.
+- One pass over the block lengths in Python, everything else as numpy gathers over the file's 32-bit
+  words (blocks and packet data are aligned to 4 bytes by the format).
+- A file that ends in the middle of a block, or whose blocks stop making sense, is read up to there;
+  `RawCapture.damage` says where and why. Only a file that is no pcapng at all is an error.
 - Both byte orders are read; a second section must have the first one's.
 """
 
@@ -35,7 +35,8 @@ _PACKET_WORDS: Final = 7
 """Words of an enhanced packet block before its data."""
 _LINKTYPE_ETHERNET: Final = 1
 _MAX_OFFSET_S: Final = 4_000_000_000
-"""if_tsoffset beyond this (more than a century) is damage; kept in range so that nothing overflows silently."""
+"""if_tsoffset beyond this (more than a century) is damage; kept in range so that nothing overflows
+silently."""
 _OTHER_FORMATS: Final = {
     0xA1B2C3D4: "a pcap file",
     0xD4C3B2A1: "a pcap file",
@@ -52,7 +53,8 @@ class CaptureInterface:
     snaplen_bytes: int
     """0: not limited."""
     received_packets: int | None
-    """What the interface had to offer, as counted by the kernel; None: the capture was not closed."""
+    """What the interface had to offer, as counted by the kernel; None: the capture was not
+    closed."""
     dropped_packets: int | None
     """Of these, lost by the capture itself; None: the capture was not closed."""
 
@@ -134,7 +136,7 @@ def read_blocks(path: Path) -> RawCapture:
 
 
 def _load(path: Path) -> tuple[Words, Words, str, list[str]]:
-    """The file's words as they lie there, the same as numbers, its byte order, and what is wrong with its length."""
+    """The file's words, the same as numbers, its byte order, and what is wrong with its length."""
     try:
         size = path.stat().st_size
         count = size // 4
@@ -172,7 +174,7 @@ def _load(path: Path) -> tuple[Words, Words, str, list[str]]:
 
 def _walk(words: Words) -> npt.NDArray[np.int64]:
     """Where blocks begin, as far as their lengths make sense, shape (blocks,)."""
-    view = memoryview(words)
+    view = memoryview(words)  # type: ignore[arg-type]  # numpy arrays are buffers
     end = len(view)
     starts: list[int] = []
     append = starts.append
@@ -190,7 +192,7 @@ def _walk(words: Words) -> npt.NDArray[np.int64]:
 
 
 def _whole(words: Words, starts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
-    """The blocks whose length stands alike at both their ends, and the word after the last of them."""
+    """The blocks whose length stands alike at both ends, and the word after the last of them."""
     if not starts.size:
         return starts, 0
     lengths = words[starts + 1]
@@ -296,7 +298,7 @@ def _stamps(
     number: npt.NDArray[np.int64],
     interfaces: list[_Interface],
 ) -> npt.NDArray[np.int64]:
-    """Nanoseconds since the epoch, from each interface's own resolution (if_tsresol, if_tsoffset)."""
+    """Nanoseconds since the epoch, by each interface's resolution (if_tsresol, if_tsoffset)."""
     ticks = (words[packets + 3].astype(np.uint64) << np.uint64(32)) | words[packets + 4]
     stamps = np.empty(packets.size, np.int64)
     kinds = {(i.resolution, i.offset_s) for i in interfaces}

@@ -1,10 +1,13 @@
-"""Ethernet, IPv4, IPv6, TCP, UDP and ICMP headers as columns (RFC 791, 8200, 9293, 768, 792, 7323, 2018, 2883).
+"""Ethernet, IPv4, IPv6, TCP, UDP and ICMP headers as columns.
+
+RFC 791, 8200, 9293, 768, 792; TCP options: RFC 7323, 2018, 2883.
 
 Rules:
 
-- Packets are sorted into groups of equal header offsets; within a group each field is a column of a matrix.
-- A header that was not captured whole leaves its fields at 0. So does what is not understood: VLAN tags, tunnels,
-  IPv6 extension headers, later fragments.
+- Packets are sorted into groups of equal header offsets; within a group each field is a column of a
+  matrix.
+- A header that was not captured whole leaves its fields at 0. So does what is not understood: VLAN
+  tags, tunnels, IPv6 extension headers, later fragments.
 """
 
 from __future__ import annotations
@@ -96,7 +99,10 @@ def _transport(
     ip_bytes: int,
     length: npt.NDArray[np.int64],
 ) -> None:
-    """TCP, UDP and ICMP of packets whose IP header has `ip_bytes`; `length` is what IP says follows it."""
+    """TCP, UDP and ICMP of packets whose IP header has `ip_bytes`.
+
+    `length` is what IP says follows it.
+    """
     offset = ETHERNET_BYTES + ip_bytes
     captured = packets.captured[here]
     protocol = packets.protocol[here]
@@ -146,7 +152,10 @@ def _tcp(
 def _options(
     rows: Rows, packets: Packets, here: Index, first: int, end: npt.NDArray[np.int64]
 ) -> None:
-    """TCP options one after the other, all packets of `here` at once; ends where they stop making sense."""
+    """TCP options one after the other, all packets of `here` at once.
+
+    Ends where they stop making sense.
+    """
     position = np.full(here.size, first, np.int64)
     while here.size:
         kind = rows[here, position]

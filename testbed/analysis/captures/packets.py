@@ -15,9 +15,11 @@ from testbed.analysis.captures.headers import decode_headers
 from testbed.events.link import DIGEST_BYTES
 
 ROW_BYTES: Final = 128
-"""What is looked at of each packet: the digest's bytes; the longest header (Ethernet, IPv6, TCP: 114) fits in it."""
+"""What is looked at of each packet: the digest's bytes; the longest header (Ethernet, IPv6, TCP:
+114) fits in it."""
 _CHUNK_PACKETS: Final = 1 << 15
-"""Packets decoded at once: 4 MiB of headers, which stay in the cache while the columns are taken from them."""
+"""Packets decoded at once: 4 MiB of headers, which stay in the cache while the columns are taken
+from them."""
 
 Int64 = npt.NDArray[np.int64]
 
@@ -124,7 +126,10 @@ def _empty(count: int) -> Packets:
 
 
 def _rows(raw: RawCapture, chunk: slice) -> npt.NDArray[np.uint8]:
-    """The first ROW_BYTES of each packet, shape (packets, ROW_BYTES); zero beyond what was captured."""
+    """The first ROW_BYTES of each packet, shape (packets, ROW_BYTES).
+
+    Zero beyond what was captured.
+    """
     starts = raw.start[chunk]
     width = ROW_BYTES // 4
     inside = starts + width <= raw.words.size

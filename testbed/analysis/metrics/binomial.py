@@ -10,7 +10,9 @@ _TINY: Final = 1e-300
 
 
 def interval(successes: int, trials: int, confidence: float = 0.999) -> tuple[float, float]:
-    """Exact interval of a ratio (Clopper and Pearson 1934): the probabilities that this count does not refute.
+    """Exact interval of a ratio (Clopper and Pearson 1934).
+
+    The probabilities that this count does not refute.
 
     Raises:
         ValueError: not 0 <= successes <= trials, or no trials.
@@ -38,7 +40,7 @@ def _bisect(a: int, b: int, wanted: float) -> float:
 
 
 def incomplete_beta(a: float, b: float, x: float) -> float:
-    """Regularised incomplete beta function I_x(a, b) (DLMF 8.17.22, continued fraction by Lentz's method).
+    """Regularised incomplete beta function I_x(a, b) (DLMF 8.17.22, by Lentz's method).
 
     P(X >= k) of a binomial with n trials and probability p is I_p(k, n - k + 1).
     """
@@ -52,6 +54,7 @@ def incomplete_beta(a: float, b: float, x: float) -> float:
     c, d = 1.0, 1 - (a + b) * x / (a + 1)
     d = 1 / (d if abs(d) > _TINY else _TINY)
     fraction = d
+    change = 0.0
     for m in range(1, 100_000):
         for term in (
             m * (b - m) * x / ((a + 2 * m - 1) * (a + 2 * m)),

@@ -14,7 +14,8 @@ def one_way_delays(sent_ns: Times, received_ns: Times, partner: Times) -> Times:
     Args:
         sent_ns: when each packet was sent.
         received_ns: when each packet at the other end was received.
-        partner: per sent packet its row at the other end, or -1 where it was lost (its delay is undefined).
+        partner: per sent packet its row at the other end, or -1 where it was lost (its delay is
+            undefined).
     """
     arrived = partner >= 0
     return received_ns[partner[arrived]] - sent_ns[arrived]
@@ -26,5 +27,8 @@ def packet_delay_variation(delays_ns: Times) -> Times:
 
 
 def inter_packet_delay_variation(delays_ns: Times) -> Times:
-    """IPDV in ns (RFC 5481, 4.1): D(i) - D(i-1) of packets next to each other in the order of sending."""
+    """IPDV in ns (RFC 5481, 4.1).
+
+    D(i) - D(i-1) of packets next to each other in the order of sending.
+    """
     return np.diff(delays_ns)

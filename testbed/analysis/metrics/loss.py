@@ -9,12 +9,17 @@ Flags = npt.NDArray[np.bool_]
 
 
 def loss_ratio(lost: Flags) -> float | None:
-    """One-way loss ratio (RFC 7680, 4.1: Type-P-One-way-Packet-Loss-Ratio); None without packets."""
+    """One-way loss ratio (RFC 7680, 4.1: Type-P-One-way-Packet-Loss-Ratio).
+
+    None without packets.
+    """
     return float(lost.mean()) if lost.size else None
 
 
 def loss_distances(lost: Flags) -> npt.NDArray[np.int64]:
-    """Loss distance (RFC 3357, 5.1): of each lost packet how far back the loss before lies; 0 for the first.
+    """Loss distance (RFC 3357, 5.4.1): of each lost packet how far back the loss before lies.
+
+    0 for the first.
 
     Args:
         lost: per packet in the order of sending.
@@ -24,7 +29,10 @@ def loss_distances(lost: Flags) -> npt.NDArray[np.int64]:
 
 
 def loss_periods(lost: Flags) -> npt.NDArray[np.int64]:
-    """Loss period (RFC 3357, 5.2): per packet the number of its run of losses, from 1; 0 where it arrived."""
+    """Loss period (RFC 3357, 5.4.2): per packet the number of its run of losses, from 1.
+
+    0 where it arrived.
+    """
     begins = lost & ~np.concatenate(([False], lost[:-1]))
     return np.where(lost, np.cumsum(begins), 0).astype(np.int64)
 
@@ -36,7 +44,10 @@ def run_lengths(lost: Flags) -> npt.NDArray[np.int64]:
 
 
 def loss_runs(lost: Flags) -> dict[str, int]:
-    """How often a run of so many losses occurred (RFC 3357, 6.3): length -> count, shortest first."""
+    """How often a run of so many losses occurred (RFC 3357, 6.3).
+
+    Length -> count, shortest first.
+    """
     lengths, counts = np.unique(run_lengths(lost), return_counts=True)
     return {
         str(length): count for length, count in zip(lengths.tolist(), counts.tolist(), strict=True)
@@ -44,7 +55,10 @@ def loss_runs(lost: Flags) -> dict[str, int]:
 
 
 def burst_ratio(lost: Flags) -> float | None:
-    """Burst ratio (ITU-T G.107): mean run of losses, times 1 - loss ratio; 1 when losses are independent."""
+    """Burst ratio (ITU-T G.107): mean run of losses, times 1 - loss ratio.
+
+    1 when losses are independent.
+    """
     lengths = run_lengths(lost)
     ratio = loss_ratio(lost)
     return None if ratio is None or not lengths.size else float(lengths.mean()) * (1 - ratio)

@@ -11,7 +11,9 @@ from testbed.analysis.summary import DelayQuantiles, Quantiles
 
 
 def nearest_rank(values: npt.ArrayLike, *shares: float) -> list[int]:
-    """Quantiles by nearest rank (Hyndman and Fan 1996, definition 1): the ceil(share * n)-th smallest value.
+    """Quantiles by nearest rank (Hyndman and Fan 1996, definition 1).
+
+    The ceil(share * n)-th smallest value.
 
     Args:
         values: at least one whole number.

@@ -1,4 +1,7 @@
-"""Reordering (RFC 4737). Sequence numbers are in the order of arrival, without duplicates (see `without_duplicates`)."""
+"""Reordering (RFC 4737).
+
+Sequence numbers are in the order of arrival, without duplicates (see `without_duplicates`).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ Sequence = npt.NDArray[np.int64]
 
 
 def without_duplicates(sequence: Sequence) -> Sequence:
-    """The first arrival of each number (RFC 4737, 3.4: duplicates are removed first)."""
+    """The first arrival of each number (RFC 4737, 3: duplicates are removed first)."""
     _, first = np.unique(sequence, return_index=True)
     return sequence[np.sort(first)]
 
@@ -28,19 +31,27 @@ def reordered_ratio(sequence: Sequence) -> float | None:
 
 
 def extents(sequence: Sequence) -> Sequence:
-    """Reordering extent of each reordered packet (RFC 4737, 4.2.1): arrivals since the first with a higher number."""
+    """Reordering extent of each reordered packet (RFC 4737, 4.2).
+
+    Arrivals since the first with a higher number.
+    """
     late = np.flatnonzero(reordered(sequence))
     return late - _first_higher(sequence, late)
 
 
 def late_times_ns(sequence: Sequence, arrival_ns: Sequence) -> Sequence:
-    """Late-time offset of each reordered packet in ns (RFC 4737, 4.3): time since the first arrival with a higher number."""
+    """Late-time offset of each reordered packet in ns (RFC 4737, 4.3).
+
+    Time since the first arrival with a higher number.
+    """
     late = np.flatnonzero(reordered(sequence))
     return arrival_ns[late] - arrival_ns[_first_higher(sequence, late)]
 
 
 def degrees(sequence: Sequence) -> Sequence:
-    """The largest n for which each reordered packet is n-reordered (RFC 4737, 5.4): higher numbers right before it.
+    """The largest n for which each reordered packet is n-reordered (RFC 4737, 5).
+
+    Higher numbers right before it.
 
     0 for a reordered packet whose direct predecessor has a smaller number.
     """
@@ -54,12 +65,15 @@ def degrees(sequence: Sequence) -> Sequence:
 
 
 def n_reordered(sequence: Sequence, n: int) -> int:
-    """Number of n-reordered packets (RFC 4737, 5.4); with n = 3 each makes three duplicate ACKs."""
+    """Number of n-reordered packets (RFC 4737, 5); with n = 3 each makes three duplicate ACKs."""
     return int(np.count_nonzero(degrees(sequence) >= n))
 
 
 def gaps(sequence: Sequence) -> Sequence:
-    """Reordering gaps (RFC 4737, 4.4): arrivals between the discontinuities of consecutive reordered packets."""
+    """Reordering gaps (RFC 4737, 4.5).
+
+    Arrivals between the discontinuities of consecutive reordered packets.
+    """
     late = np.flatnonzero(reordered(sequence))
     breaks = _first_higher(sequence, late)
     distance = np.diff(breaks)
@@ -67,7 +81,10 @@ def gaps(sequence: Sequence) -> Sequence:
 
 
 def free_runs(sequence: Sequence) -> Sequence:
-    """Reordering-free runs (RFC 4737, 4.5): in-order packets before each reordered one, the run at the end not counted."""
+    """Reordering-free runs (RFC 4737, 4.6).
+
+    In-order packets before each reordered one, the run at the end not counted.
+    """
     late = np.flatnonzero(reordered(sequence))
     return np.diff(late, prepend=-1) - 1
 

@@ -89,21 +89,23 @@ class Lane:
         return _NEVER_NS
 
     def _write(self, packet: Held) -> None:
+        if packet.size_bytes >= _MAX_FRAME_BYTES:  # cut: what is left of it must reach nobody
+            self._overflow(packet)
+            return
         try:
             os.write(self._sink, packet.frame)
         except (
             OSError
         ):  # the device is down or out of memory: the emulator's fault, counted as such
-            self.wire.overflowed += 1
-            self._record(packet, 0, _OVERFLOW, _WRITE_FAILED)
+            self._overflow(packet)
             return
         departure_ns = time.monotonic_ns()
-        if packet.size_bytes >= _MAX_FRAME_BYTES:
-            self.wire.overflowed += 1
-            self._record(packet, departure_ns, _OVERFLOW, _WRITE_FAILED)
-            return
         self.wire.delivered += 1
         self._record(packet, departure_ns, _DELIVERED, _NO_REASON)
+
+    def _overflow(self, packet: Held) -> None:
+        self.wire.overflowed += 1
+        self._record(packet, 0, _OVERFLOW, _WRITE_FAILED)
 
     def log_held(self) -> None:
         """Logs what is on the wire as held."""

@@ -1,0 +1,179 @@
+"""A recording in, its numbers out: tables, summary and verdict.
+
+    recording -> evidence -> passages, transits, streams -> links, layers, ledger, verdict ->
+    summary.json
+
+Rules:
+
+- Reads and writes files of the recording and nothing else; needs no privilege. A second run gives
+  the same bytes.
+- A part that is missing or damaged takes only what depends on it (see `evidence`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import msgspec
+import polars as pl
+
+from testbed.analysis.checks import judge_run
+from testbed.analysis.crossings import crossing_table, host_streams, passages, transits
+from testbed.analysis.decode.link import decode_link
+from testbed.analysis.evidence import Evidence, load
+from testbed.analysis.layers import Found, layers
+from testbed.analysis.ledger import ledger
+from testbed.analysis.links import link_direction
+from testbed.analysis.metrics.http import http_summary
+from testbed.analysis.packet_table import packet_table
+from testbed.analysis.summary import FORMAT, Http, Summary
+from testbed.errors import RecordingError
+from testbed.recording.layout import (
+    Layout,
+    create_partial,
+    open_layout,
+    partial,
+    write_atomically,
+)
+from testbed.recording.manifest import read_manifest
+
+
+def analyse(root: Path) -> Summary:
+    """Analyses the recording in `root`.
+
+    Writes its tables and summary.json, and returns the summary.
+
+    Raises:
+        RecordingError: `root` is no recording, its manifest cannot be read, or the results cannot
+            be written.
+    """
+    layout = open_layout(root)
+    evidence = load(layout, read_manifest(layout))
+    found = Found(evidence, passages(evidence), transits(evidence), host_streams(evidence))
+    try:
+        _write_tables(layout, found)
+        summary = summarise(found)
+        data = msgspec.json.format(msgspec.json.encode(summary), indent=2)
+        write_atomically(layout.summary, data + b"\n")
+    except OSError as error:
+        raise RecordingError(
+            f"cannot write the analysis into {root}: {error.strerror}", where=str(root)
+        ) from error
+    return summary
+
+
+def load_summary(root: Path) -> Summary:
+    """The summary that `analyse` wrote.
+
+    Raises:
+        RecordingError: `root` is no recording, was not analysed, or its summary is damaged or of
+            another format.
+    """
+    path = open_layout(root).summary
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise RecordingError(
+            f"{root} was not analysed yet: run `testbed analyse {root}`", where=str(path)
+        ) from None
+    except OSError as error:
+        raise RecordingError(f"cannot read {path}: {error.strerror}", where=str(path)) from error
+    try:
+        found = msgspec.json.decode(data, type=dict).get("format")
+        if found != FORMAT:
+            raise RecordingError(
+                f"{path} has format {found!r}; this version reads format {FORMAT}",
+                where=str(path),
+                wanted=str(FORMAT),
+                got=found,
+            )
+        return msgspec.json.decode(data, type=Summary)
+    except msgspec.MsgspecError as error:
+        raise RecordingError(f"{path} is damaged: {error}", where=str(path)) from error
+
+
+def summarise(found: Found) -> Summary:
+    """The summary of a recording that was read."""
+    evidence = found.evidence
+    manifest = evidence.manifest
+    table = evidence.table("http")
+    http = _no_http() if table is None else http_summary(table)
+    rows = ledger(evidence, found.passages, found.transits, found.hosts)
+    links: dict[str, dict] = {}  # type: ignore[type-arg]
+    for passage in found.passages:
+        sides = links.setdefault(passage.way.link.name, {})
+        sides[passage.way.name] = link_direction(passage, evidence)
+    missing = [f"not in the recording: {why}" for why in _gaps(evidence)]
+    return Summary(
+        state=manifest.state,
+        failure=manifest.failure,
+        verdict=judge_run(found, rows, http),
+        scenario=msgspec.to_builtins(manifest.scenario),
+        seed=manifest.seed,
+        link_backend=manifest.link_backend,
+        http=http,
+        links=links,
+        layers=layers(found),
+        ledger=rows,
+        warnings=[*manifest.warnings, *evidence.damage, *missing],
+    )
+
+
+def _gaps(evidence: Evidence) -> list[str]:
+    """What a layer that was to be observed lacks, in words.
+
+    What was switched off is in the layers' own reasons.
+    """
+    observed = {probe.layer for probe in evidence.manifest.probes if probe.observed}
+    captured = any(
+        probe.layer == "link" and "captures" in probe.sources for probe in evidence.manifest.probes
+    )
+    gaps = []
+    for name, why in sorted(evidence.missing.items()):
+        group = name.partition(".")[0]
+        wanted = captured if group == "captures" else group == "relay" or group in observed
+        if wanted:
+            gaps.append(why)
+    return list(dict.fromkeys(gaps))
+
+
+def _no_http() -> Http:
+    return Http(
+        requests=None,
+        completed=None,
+        failed=None,
+        failures={},
+        latency_ns=None,
+        request_rate_per_s=None,
+        goodput_bit_s=None,
+    )
+
+
+def _write_tables(layout: Layout, found: Found) -> None:
+    """Writes events/<table>.parquet and links/<link>.parquet.
+
+    Tables of an earlier analysis that are no more are removed.
+    """
+    evidence = found.evidence
+    tables = {layout.events(name): table for name, table in evidence.tables.items()}
+    for link, records in evidence.relay.items():
+        tables[layout.link(link)] = decode_link(link, records)
+    if evidence.captures:
+        tables[layout.events("packets")] = packet_table(evidence)
+        crossings = [crossing_table(passage) for passage in found.passages]
+        if crossings:
+            tables[layout.events("crossings")] = pl.concat(crossings)
+    for folder in (layout.root / "events", layout.root / "links"):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        for path in folder.glob("*.parquet"):
+            if path not in tables:
+                path.unlink()
+    for path, table in tables.items():
+        _write_table(path, table)
+
+
+def _write_table(path: Path, table: pl.DataFrame) -> None:
+    os.close(create_partial(path))
+    table.write_parquet(partial(path), compression="lz4", statistics=False)
+    partial(path).rename(path)

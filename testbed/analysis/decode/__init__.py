@@ -1,0 +1,1 @@
+"""Segments -> tables: one module per source, each table a row type of testbed.events."""

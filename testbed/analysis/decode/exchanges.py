@@ -1,0 +1,140 @@
+"""Frames of JSON -> AsgiRequest, AsgiCall and HttpRequest rows."""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+import msgspec
+import polars as pl
+
+from testbed.analysis.decode.event_loop import node_of
+from testbed.analysis.decode.schema import from_structs
+from testbed.events.asgi import AsgiCall, AsgiExchange, AsgiRequest
+from testbed.events.http import HttpExchange, HttpRequest
+from testbed.recording.segments import Segment
+
+_Row = TypeVar("_Row")
+
+_CONNECTION: Final = frozenset({"connection", "http11", "http2", "socks", "http_proxy"})
+"""Prefixes of httpcore's trace (httpcore/_trace.py: the last part of the logger's name)."""
+
+
+def read_exchanges(segment: Segment, kind: type[_Row]) -> tuple[list[_Row], int]:
+    """The exchanges of a segment, and how many of its frames hold none.
+
+    Raises:
+        RecordingError: the segment holds no frames, or is damaged.
+    """
+    decode = msgspec.json.Decoder(kind).decode
+    found, damaged = [], 0
+    for frame in segment.frames():
+        try:
+            found.append(decode(frame.payload))
+        except msgspec.MsgspecError:
+            damaged += 1
+    return found, damaged
+
+
+def asgi_tables(
+    segment: Segment, exchanges: list[AsgiExchange]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Tables of AsgiRequest and AsgiCall, in the order of the segment."""
+    process, node = segment.header.process, node_of(segment)
+    requests = [_asgi_request(process, node, exchange) for exchange in exchanges]
+    calls = [
+        AsgiCall(
+            process=process,
+            request_id=exchange.request_id,
+            call=call,
+            started_ns=started,
+            ended_ns=ended,
+            body_bytes=size,
+        )
+        for exchange in exchanges
+        for call, started, ended, size in exchange.calls
+    ]
+    return from_structs(AsgiRequest, requests), from_structs(AsgiCall, calls)
+
+
+def _asgi_request(process: str, node: str, exchange: AsgiExchange) -> AsgiRequest:
+    waits = {"receive": 0, "send": 0}
+    sizes = {"receive": 0, "send": 0}
+    for call, started, ended, size in exchange.calls:
+        waits[call] += ended - started
+        sizes[call] += size
+    return AsgiRequest(
+        process=process,
+        node=node,
+        request_id=exchange.request_id,
+        method=exchange.method,
+        path=exchange.path,
+        client_host=exchange.client_host,
+        client_port=exchange.client_port,
+        started_ns=exchange.started_ns,
+        ended_ns=exchange.ended_ns,
+        status=exchange.status,
+        exception=exchange.exception,
+        disconnected=exchange.disconnected,
+        receive_wait_ns=waits["receive"],
+        send_wait_ns=waits["send"],
+        received_bytes=sizes["receive"],
+        sent_bytes=sizes["send"],
+    )
+
+
+def http_table(segment: Segment, exchanges: list[HttpExchange]) -> pl.DataFrame:
+    """Table of HttpRequest, in the order of the segment."""
+    process, node = segment.header.process, node_of(segment)
+    return from_structs(HttpRequest, [_http_request(process, node, e) for e in exchanges])
+
+
+def _http_request(process: str, node: str, exchange: HttpExchange) -> HttpRequest:
+    known = {
+        name: getattr(exchange, name) for name in HttpExchange.__struct_fields__ if name != "trace"
+    }
+    return HttpRequest(
+        process=process,
+        node=node,
+        latency_ns=exchange.ended_ns - exchange.intended_ns,
+        late_ns=exchange.started_ns - exchange.intended_ns,
+        **known,
+        **phases(exchange.started_ns, exchange.headers_ns, exchange.trace),
+    )
+
+
+def phases(
+    started_ns: int, headers_ns: int | None, trace: list[tuple[str, int]]
+) -> dict[str, int | None]:
+    """The phases of one request from httpcore's trace.
+
+    One that did not take place or did not end is None.
+
+    httpcore traces each step as ``prefix.step.started`` and ``.complete`` or ``.failed``; the steps
+    have the same names in HTTP/1.1 (``http11.``) and HTTP/2 (``http2.``). Of a step that was tried
+    again the last try counts.
+    """
+    times: dict[tuple[str, str], int] = {}
+    first: int | None = None
+    for name, time in trace:
+        prefix, _, rest = name.partition(".")
+        step, _, event = rest.rpartition(".")
+        if prefix in _CONNECTION:
+            first = time if first is None else first
+            times[step, event] = time
+    sent = times.get(("send_request_body", "complete"))
+    begun = times.get(("send_request_headers", "started"))
+    headers = times.get(("receive_response_headers", "complete"), headers_ns)
+    end = times.get(("receive_response_body", "complete"))
+    return {
+        "pool_wait_ns": _between(started_ns, first),
+        "connect_ns": _between(
+            times.get(("connect_tcp", "started")), times.get(("connect_tcp", "complete"))
+        ),
+        "send_ns": _between(begun, sent),
+        "first_byte_ns": _between(sent, headers),
+        "receive_ns": _between(headers, end),
+    }
+
+
+def _between(start: int | None, end: int | None) -> int | None:
+    return None if start is None or end is None or end < start else end - start

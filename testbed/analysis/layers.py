@@ -1,0 +1,442 @@
+"""The ten layers: loss, reordering and backpressure of each, with units in the names.
+
+Rules:
+
+- A layer that the manifest says was not observed is not, with its reason; so is one whose data is
+  not in the recording.
+- An aspect that a layer does not have by its nature is None, and so is a figure that was not seen;
+  0 was seen to be 0.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import polars as pl
+
+from testbed.analysis.crossings import HostStreams, Passage, Transit
+from testbed.analysis.decode.link import DELIVERED
+from testbed.analysis.evidence import Evidence
+from testbed.analysis.ledger import explained
+from testbed.analysis.links import sequence_of
+from testbed.analysis.metrics import asgi, http, reordering, socket, tcp
+from testbed.analysis.metrics.event_loop import loop_load
+from testbed.analysis.metrics.intervals import held_ns, peak_overlap
+from testbed.analysis.metrics.quantiles import nearest_rank
+from testbed.analysis.summary import Layer
+from testbed.events import LAYERS
+
+Aspect = dict[str, Any] | None
+N_REORDERED: Final = 3
+"""Overtaken by this many a packet causes three duplicate ACKs (RFC 5681, RFC 4737 section 5)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """All that the layers are read from."""
+
+    evidence: Evidence
+    passages: list[Passage]
+    transits: list[Transit]
+    hosts: list[HostStreams]
+
+    def table(self, name: str) -> pl.DataFrame | None:
+        """A table of the evidence."""
+        return self.evidence.table(name)
+
+
+@dataclass(frozen=True, slots=True)
+class _Aspects:
+    loss: Aspect
+    reordering: Aspect
+    backpressure: Aspect
+
+
+def layers(found: Found) -> dict[str, Layer]:
+    """A record for each of the ten layers, bottom to top."""
+    return {name: _layer(name, found) for name in LAYERS}
+
+
+def _layer(name: str, found: Found) -> Layer:
+    probe = next((p for p in found.evidence.manifest.probes if p.layer == name), None)
+    if probe is None:
+        return Layer(status="not observed", reason="the run ended before its probes were set up")
+    if not probe.observed:
+        return Layer(status="not observed", reason=probe.reason)
+    read = _READERS.get(name)
+    aspects = read(found) if read else None
+    if aspects is None:
+        why = found.evidence.missing.get(name, f"nothing of the layer {name} is in the recording")
+        return Layer(status="not observed", reason=why)
+    return Layer(
+        status="observed",
+        reason=probe.reason,
+        loss=aspects.loss,
+        reordering=aspects.reordering,
+        backpressure=aspects.backpressure,
+    )
+
+
+def _link(found: Found) -> _Aspects | None:
+    sequences = [s for p in found.passages if (s := sequence_of(p)) is not None]
+    if not sequences:
+        return None
+    sent = sum(s.sent_ns.size for s in sequences)
+    lost = sum(int(s.lost.sum()) for s in sequences)
+    orders = [s.arrival_order for s in sequences]
+    late = sum(int(reordering.reordered(order).sum()) for order in orders)
+    extents = np.concatenate([reordering.extents(order) for order in orders])
+    arrived = sum(order.size for order in orders)
+    in_flight = [
+        peak_overlap(s.sent_ns[s.partner >= 0], s.received_ns[s.partner[s.partner >= 0]])
+        for s in sequences
+    ]
+    backpressure: dict[str, Any] = {"peak_in_flight_packets": max(in_flight)}
+    lateness = relay_lateness_ns(found.passages)
+    if lateness.size:
+        p50, p99, most = nearest_rank(lateness, 0.5, 0.99, 1.0)
+        backpressure |= {
+            "relay_late_ns_p50": p50, "relay_late_ns_p99": p99, "relay_late_ns_max": most,
+        }  # fmt: skip
+    return _Aspects(
+        loss={
+            "sent_packets": sent,
+            "lost_packets": lost,
+            "lost_ratio": lost / sent if sent else None,
+        },
+        reordering={
+            "reordered_packets": late,
+            "reordered_ratio": late / arrived if arrived else None,
+            "reordering_extent_packets_max": int(extents.max()) if extents.size else 0,
+            "three_reordered_packets": sum(reordering.n_reordered(o, N_REORDERED) for o in orders),
+        },
+        backpressure=backpressure,
+    )
+
+
+def relay_lateness_ns(passages: list[Passage]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Departure minus due time of every packet that relays delivered."""
+    parts = [lateness_ns(p) for p in passages if p.records is not None]
+    return np.concatenate(parts) if parts else np.empty(0, np.int64)
+
+
+def lateness_ns(passage: Passage) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """Departure minus due time of every packet that the relay delivered in one direction."""
+    records = passage.records
+    if records is None:
+        return np.empty(0, np.int64)
+    done = records[records["fate"] == DELIVERED]
+    return np.asarray(done["departure_ns"] - done["due_ns"], np.int64)
+
+
+def _nic(found: Found) -> _Aspects | None:
+    table = found.table("nic")
+    if table is None or not table.height:
+        return None
+    total = _increase(table, ["node", "interface"], _NIC)
+    names = {
+        "rx_dropped": "rx_dropped_packets",
+        "tx_dropped": "tx_dropped_packets",
+        "rx_errors": "rx_error_packets",
+        "tx_errors": "tx_error_packets",
+    }
+    return _Aspects({names[name]: total[name] for name in _NIC}, None, None)
+
+
+_NIC: Final = ("rx_dropped", "tx_dropped", "rx_errors", "tx_errors")
+
+
+def _increase(table: pl.DataFrame, by: list[str], columns: tuple[str, ...]) -> dict[str, int]:
+    """Sum over groups of last minus first value."""
+    ends = (
+        table.sort("t_ns").group_by(by).agg(pl.col(c).last() - pl.col(c).first() for c in columns)
+    )
+    return {column: int(ends[column].sum()) for column in columns}
+
+
+def _qdisc(found: Found) -> _Aspects | None:
+    table = found.table("qdisc")
+    if table is None or not table.height:
+        return None
+    last = table.group_by("node", "interface", "handle", "parent").agg(
+        pl.col("dropped_packets", "overlimits", "requeues").max()
+    )
+    # A root's counters contain its children's; overlimits are HTB's own.
+    roots = last.filter(pl.col("parent") == "root")
+    waiting = table.filter(pl.col("parent") == "root").sort("t_ns")
+    key = waiting.select(pl.struct("node", "interface").rank("dense")).to_series().to_numpy()
+    sojourn = np.concatenate(
+        [t.left_ns - t.entered_ns for t in found.transits] or [np.empty(0, np.int64)]
+    )
+    backpressure: dict[str, Any] = {
+        "peak_queue_packets": int(table["backlog_packets"].max()),  # type: ignore[arg-type]
+        "peak_queue_bytes": int(table["backlog_bytes"].max()),  # type: ignore[arg-type]
+        "time_waiting_ns": held_ns(
+            waiting["t_ns"].to_numpy(), key, (waiting["backlog_packets"] > 0).to_numpy()
+        ),
+        "overlimits": int(last["overlimits"].sum()),
+        "requeues": int(roots["requeues"].sum()),
+    }
+    if sojourn.size:
+        p50, p99, most = nearest_rank(sojourn, 0.5, 0.99, 1.0)
+        backpressure |= {
+            "node_transit_ns_p50": p50, "node_transit_ns_p99": p99, "node_transit_ns_max": most,
+        }  # fmt: skip
+    return _Aspects(
+        {"dropped_packets": int(roots["dropped_packets"].sum())},
+        _transit_order(found.transits),
+        backpressure,
+    )
+
+
+def _transit_order(transits: list[Transit]) -> Aspect:
+    """Packets that were overtaken between entering a node and leaving it over the same link."""
+    if not transits:
+        return None
+    late = 0
+    for transit in transits:
+        for way in np.unique(transit.way):
+            mine = transit.way == way
+            order = np.argsort(transit.left_ns[mine], kind="stable")
+            late += int(reordering.reordered(np.flatnonzero(mine)[order]).sum())
+    return {"reordered_packets": late}
+
+
+def _ip(found: Found) -> _Aspects | None:
+    table = found.table("ip")
+    if table is None or not table.height:
+        return None
+    fields = (
+        "in_discards", "out_discards", "in_header_errors", "in_address_errors", "out_no_routes",
+        "reassembly_fails",
+    )  # fmt: skip
+    loss: dict[str, Any] = {
+        f"{name}_packets": v for name, v in _increase(table, ["node"], fields).items()
+    }
+    loss["in_checksum_error_packets"] = _optional_increase(table, "in_checksum_errors")
+    return _Aspects(loss, None, {"in_ce_packets": _optional_increase(table, "in_ce_packets")})
+
+
+def _optional_increase(table: pl.DataFrame, column: str) -> int | None:
+    if table[column].null_count() == table.height:
+        return None
+    return _increase(table.drop_nulls(column), ["node"], (column,))[column]
+
+
+_TCP_LOSS: Final = {
+    "RetransSegs": "kernel_retransmitted_segments",
+    "TCPFastRetrans": "fast_retransmissions",
+    "TCPSlowStartRetrans": "slow_start_retransmissions",
+    "TCPTimeouts": "timeouts",
+    "TCPLossProbes": "loss_probes",
+    "TCPLostRetransmit": "lost_retransmissions",
+    "TCPSynRetrans": "syn_retransmissions",
+    "InErrs": "in_error_segments",
+    "InCsumErrors": "checksum_error_segments",
+    "TCPRcvQDrop": "receive_queue_dropped_packets",
+    "TCPOFODrop": "out_of_order_dropped_packets",
+    "TCPBacklogDrop": "backlog_dropped_packets",
+    "RcvPruned": "receive_pruned",
+}
+_TCP_ORDER: Final = {
+    "TCPOFOQueue": "kernel_out_of_order_segments",
+    "TCPSACKReorder": "sack_reorderings",
+    "TCPTSReorder": "timestamp_reorderings",
+    "TCPDSACKRecv": "dsacks_received",
+    "TCPDSACKOldSent": "dsacks_sent",
+    "TCPDSACKUndo": "dsack_undos",
+    "TCPSpuriousRTOs": "spurious_timeouts",
+}
+_TCP_PRESSURE: Final = {
+    "TCPToZeroWindowAdv": "zero_windows_advertised",
+    "TCPFromZeroWindowAdv": "zero_windows_reopened",
+    "TCPWantZeroWindowAdv": "zero_windows_wanted",
+    "TCPRcvCollapsed": "receive_collapsed_packets",
+    "TCPWinProbe": "window_probes",
+}
+
+
+def _tcp(found: Found) -> _Aspects | None:
+    counters, samples = found.table("tcp_counters"), found.table("tcp")
+    if not found.hosts and counters is None and samples is None:
+        return None
+    loss: dict[str, Any] = {}
+    order: dict[str, Any] = {}
+    pressure: dict[str, Any] = {}
+    why = explained(found.hosts)
+    if why is not None:
+        loss |= {
+            "retransmitted_segments": why.retransmissions,
+            "retransmissions_explained_by_loss": why.explained_by_loss,
+            "spurious_retransmissions": why.spurious,
+            "unexplained_retransmissions": why.unexplained,
+        }
+        _add_captured(found.hosts, order, pressure)
+    for part, names in ((loss, _TCP_LOSS), (order, _TCP_ORDER), (pressure, _TCP_PRESSURE)):
+        part |= _counted(counters, names)
+    if samples is not None and samples.height:
+        pressure |= _sampled(samples)
+    return _Aspects(loss, order, pressure)
+
+
+def _add_captured(
+    hosts: list[HostStreams], order: dict[str, Any], pressure: dict[str, Any]
+) -> None:
+    order |= {"out_of_order_segments": 0, "duplicate_segments": 0, "duplicate_acks": 0}
+    pressure["zero_window_segments"] = 0
+    for host in hosts:
+        beyond, again = tcp.arrivals(host.received.take(host.received.carries))
+        order["out_of_order_segments"] += int(beyond.sum())
+        order["duplicate_segments"] += int(again.sum())
+        order["duplicate_acks"] += int(tcp.duplicate_acks(host.packets, host.sent).sum())
+        pressure["zero_window_segments"] += int(tcp.zero_windows(host.packets, host.sent).sum())
+
+
+def _counted(counters: pl.DataFrame | None, names: Mapping[str, str]) -> dict[str, int | None]:
+    """Increase of each kernel counter over the run, summed over nodes.
+
+    None where this kernel has none.
+    """
+    if counters is None or not counters.height:
+        return {}
+    plain = counters.with_columns(pl.col("counter").str.replace(r"^.*\.", ""))
+    ends = (
+        plain.filter(pl.col("counter").is_in(list(names)))
+        .sort("t_ns")
+        .group_by("node", "counter")
+        .agg(pl.col("value").last() - pl.col("value").first())
+        .group_by("counter")
+        .agg(pl.col("value").sum())
+    )
+    found = dict(ends.iter_rows())
+    return {name: found.get(counter) for counter, name in names.items()}
+
+
+def _sampled(samples: pl.DataFrame) -> dict[str, Any]:
+    last = samples.group_by("node", "cookie").agg(
+        pl.col("busy_ns", "receive_window_limited_ns", "send_buffer_limited_ns").max()
+    )
+    return {
+        "busy_ns": _sum(last["busy_ns"]),
+        "receive_window_limited_ns": _sum(last["receive_window_limited_ns"]),
+        "send_buffer_limited_ns": _sum(last["send_buffer_limited_ns"]),
+        "peak_not_sent_bytes": samples["not_sent_bytes"].max(),
+    }
+
+
+def _sum(column: pl.Series) -> int | None:
+    known = column.drop_nulls()
+    return int(known.sum()) if known.len() else None
+
+
+def _socket(found: Found) -> _Aspects | None:
+    table = found.table("socket")
+    if table is None:
+        return None
+    counters = _counted(
+        found.table("tcp_counters"),
+        {
+            "ListenOverflows": "accept_queue_overflows",
+            "ListenDrops": "listen_dropped_packets",
+            "TCPReqQFullDrop": "request_queue_full_drops",
+        },
+    )
+    receive = ("receive_allocated_bytes", "receive_buffer_bytes")
+    send = ("send_allocated_bytes", "send_buffer_bytes")
+    connections = table.filter(pl.col("state") != "LISTEN")
+    return _Aspects(
+        {"dropped_packets": socket.dropped_packets(table), **counters},
+        None,
+        {
+            "peak_receive_fill_ratio": socket.peak_fill_ratio(table, *receive),
+            "time_receive_full_ns": socket.time_full_ns(table, *receive),
+            "peak_unread_bytes": connections["receive_queue"].max(),
+            "peak_send_fill_ratio": socket.peak_fill_ratio(table, *send),
+            "time_send_full_ns": socket.time_full_ns(table, *send),
+            "peak_unacknowledged_bytes": connections["send_queue"].max(),
+            "peak_accept_queue_connections": socket.peak_accept_queue(table),
+            "time_accept_queue_full_ns": socket.accept_queue_full_ns(table),
+        },
+    )
+
+
+def _event_loop(found: Found) -> _Aspects | None:
+    table = found.table("event_loop")
+    load = None if table is None else loop_load(table)
+    if load is None:
+        return None
+    return _Aspects(
+        None,
+        None,
+        {
+            "longest_step_ns": load.longest_step_ns,
+            "longest_step_process": load.longest_step_process,
+            "lag_ns_p50": load.lag_ns.p50,
+            "lag_ns_p99": load.lag_ns.p99,
+            "lag_ns_max": load.lag_ns.max,
+            "time_runnable_ns": load.time_runnable_ns,
+            "peak_runnable_tasks": load.peak_runnable_tasks,
+            "busy_ratio_max": max(load.busy_ratio.values()),
+        },
+    )
+
+
+def _asgi(found: Found) -> _Aspects | None:
+    requests, calls = found.table("asgi"), found.table("asgi_calls")
+    if requests is None or calls is None:
+        return None
+    pressure: dict[str, Any] = {"peak_in_flight_requests": asgi.peak_in_flight(requests)}
+    for call in ("receive", "send"):
+        waits = asgi.waits_ns(calls, call)
+        pressure[f"{call}_wait_ns"] = int(waits.sum())
+        values = nearest_rank(waits.to_numpy(), 0.5, 0.99, 1.0) if waits.len() else [None] * 3
+        for share, value in zip(("p50", "p99", "max"), values, strict=True):
+            pressure[f"{call}_wait_ns_{share}"] = value
+    return _Aspects(
+        {
+            "requests": requests.height,
+            "disconnected_requests": int(requests["disconnected"].sum()),
+            "failed_requests": requests["exception"].drop_nulls().len(),
+            "error_responses": asgi.error_responses(requests),
+            "client_error_responses": asgi.client_error_responses(requests),
+        },
+        None,
+        pressure,
+    )
+
+
+def _http(found: Found) -> _Aspects | None:
+    table = found.table("http")
+    if table is None:
+        return None
+    numbers = http.http_summary(table)
+    pressure: dict[str, Any] = {"peak_in_flight_requests": http.peak_in_flight(table)}
+    for name in ("pool_wait_ns", "connect_ns", "send_ns", "first_byte_ns", "receive_ns", "late_ns"):
+        spread = http.phase(table, name)
+        pressure[f"{name}_p50"] = spread.p50 if spread else None
+        pressure[f"{name}_p99"] = spread.p99 if spread else None
+    return _Aspects(
+        {
+            "requests": numbers.requests,
+            "failed_requests": numbers.failed,
+            "failures": numbers.failures,
+        },
+        {"overtaken_responses": http.overtaken_responses(table)},
+        pressure,
+    )
+
+
+_READERS: Final[Mapping[str, Callable[[Found], _Aspects | None]]] = {
+    "link": _link,
+    "nic": _nic,
+    "qdisc": _qdisc,
+    "ip": _ip,
+    "tcp": _tcp,
+    "socket": _socket,
+    "event_loop": _event_loop,
+    "asgi": _asgi,
+    "http": _http,
+}

@@ -1,0 +1,65 @@
+"""What clients saw: failures, latency from the intended start, goodput."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from testbed.analysis.metrics import reordering
+from testbed.analysis.metrics.intervals import peak_overlap
+from testbed.analysis.metrics.quantiles import quantiles
+from testbed.analysis.summary import Http, Quantiles
+from testbed.units import NS_PER_S
+
+
+def http_summary(table: pl.DataFrame) -> Http:
+    """The numbers of all requests.
+
+    Latency counts from the intended start: no coordinated omission.
+    """
+    done = table.filter(pl.col("failure").is_null())
+    failures = (
+        table.filter(pl.col("failure").is_not_null()).group_by("failure").len().sort("failure")
+    )
+    span_ns = _span_ns(table)
+    carried = int(done.select(pl.sum("request_bytes") + pl.sum("response_bytes")).item())
+    return Http(
+        requests=table.height,
+        completed=done.height,
+        failed=table.height - done.height,
+        failures={str(name): int(count) for name, count in failures.iter_rows()},
+        latency_ns=quantiles(done["latency_ns"].to_numpy()),
+        request_rate_per_s=done.height * NS_PER_S / span_ns if span_ns else None,
+        goodput_bit_s=carried * 8 * NS_PER_S / span_ns if span_ns else None,
+        late_ns=quantiles(table["late_ns"].to_numpy()),
+        connections=int(table["new_connection"].sum()),
+    )
+
+
+def _span_ns(table: pl.DataFrame) -> int:
+    """From the first start to the last end."""
+    if not table.height:
+        return 0
+    return int(table.select(pl.max("ended_ns") - pl.min("started_ns")).item())
+
+
+def phase(table: pl.DataFrame, name: str) -> Quantiles | None:
+    """Quantiles of one phase over the requests that had it; None where none had."""
+    return quantiles(table[name].drop_nulls().to_numpy())
+
+
+def overtaken_responses(table: pl.DataFrame) -> int:
+    """Responses that ended after one to a later request (RFC 4737, 3.3, requests for packets).
+
+    Within each process.
+    """
+    total = 0
+    for _, rows in table.filter(pl.col("failure").is_null()).group_by("process"):
+        ended = rows.sort("ended_ns", "started_ns")
+        total += int(reordering.reordered(ended["started_ns"].to_numpy().astype(np.int64)).sum())
+    return total
+
+
+def peak_in_flight(table: pl.DataFrame) -> int:
+    """The most requests that were open at once, over all clients."""
+    return peak_overlap(table["started_ns"].to_numpy(), table["ended_ns"].to_numpy())

@@ -1,0 +1,172 @@
+"""What TCP did, as captures show it.
+
+Sent again, came out of order, acknowledged twice, closed its window.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from testbed.analysis.captures import Packets
+from testbed.analysis.metrics.streams import ACK, FIN, RST, STREAM_BITS, SYN, Streams
+
+Flags = npt.NDArray[np.bool_]
+Int64 = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """Why segments were sent again; the last three add up to the first."""
+
+    retransmissions: int
+    explained_by_loss: int
+    """Every earlier transmission of some of its bytes was lost."""
+    spurious: int
+    """All its bytes had arrived: the acknowledgement was lost or late, or they were overtaken (if
+    this one arrives too, the receiver reports it with a DSACK, RFC 2883)."""
+    unexplained: int
+    """Whether an earlier transmission arrived was not observed."""
+
+
+def retransmitted(segments: Streams) -> Flags:
+    """Segments with sequence numbers that were sent before (RFC 9293, 3.8.1), SYN and FIN included.
+
+    Args:
+        segments: what a host sent, only packets that carry sequence numbers, as its own capture has
+            them.
+    """
+    if not segments.row.size:
+        return np.zeros(0, np.bool_)
+    start, end = segments.laid_out()
+    highest = np.maximum.accumulate(end)
+    again = np.zeros(start.size, np.bool_)
+    again[1:] = (start[1:] < highest[:-1]) & (segments.stream[1:] == segments.stream[:-1])
+    return again
+
+
+def explain(segments: Streams, arrived: Int64) -> Explained:
+    """Holds each retransmission against the fate of what was sent before it.
+
+    Args:
+        segments: as in `retransmitted`.
+        arrived: per segment 1 it arrived, 0 it was lost, -1 not observed.
+    """
+    again = retransmitted(segments)
+    if not again.any():
+        return Explained(0, 0, 0, 0)
+    stretches = _Stretches(segments)
+    sent = stretches.earliest(np.ones(arrived.size, np.bool_))
+    came = stretches.earliest(arrived == 1)
+    perhaps = stretches.earliest(arrived != 0)
+    by = stretches.by
+    old = sent[stretches.covered] < by
+    # Of the bytes sent before, some had not come by any earlier transmission: surely, or as far as
+    # was observed.
+    by_loss = stretches.any_of(old & (perhaps[stretches.covered] >= by)) & again
+    unsure = stretches.any_of(old & (came[stretches.covered] >= by)) & again & ~by_loss
+    retransmissions, explained = int(again.sum()), int(by_loss.sum())
+    unexplained = int(unsure.sum())
+    return Explained(
+        retransmissions=retransmissions,
+        explained_by_loss=explained,
+        spurious=retransmissions - explained - unexplained,
+        unexplained=unexplained,
+    )
+
+
+class _Stretches:
+    """The stream cut at every segment's start and end.
+
+    Stretches of bytes that segments cover whole or not at all.
+
+    Attributes:
+        points: where the stretches begin, on one axis for all streams.
+        first: per segment its first stretch.
+        covered: the stretches of each segment, one segment after the other.
+        by: the segment of each entry of `covered`.
+    """
+
+    def __init__(self, segments: Streams) -> None:
+        start, end = segments.laid_out()
+        self.count = int(segments.row.size)
+        self.points = np.unique(np.concatenate((start, end)))
+        self.first = np.searchsorted(self.points, start)
+        spans = np.searchsorted(self.points, end) - self.first
+        self._begins = np.concatenate(([0], np.cumsum(spans)[:-1]))
+        self.by = np.repeat(np.arange(self.count), spans)
+        self.covered = np.repeat(self.first - self._begins, spans) + np.arange(self.by.size)
+
+    def earliest(self, which: Flags) -> Int64:
+        """Per stretch the first segment among `which` that covers it, or the number of segments."""
+        first = np.full(self.points.size, self.count, np.int64)
+        mine = which[self.by]
+        # Backwards, so that the earliest is written last and stays.
+        first[self.covered[mine][::-1]] = self.by[mine][::-1]
+        return first
+
+    def any_of(self, flags: Flags) -> Flags:
+        """Per segment whether `flags`, one per entry of `covered`, holds anywhere in it."""
+        return np.asarray(np.logical_or.reduceat(flags, self._begins), np.bool_)
+
+
+def arrivals(segments: Streams) -> tuple[Flags, Flags]:
+    """Out-of-order and duplicate segments at a receiver.
+
+    Args:
+        segments: what a host received, only packets that carry sequence numbers, as its own capture
+            has them.
+
+    Returns:
+        Per segment whether it lies beyond a byte that had not come yet, so that TCP must queue it
+        (what TcpExt.TCPOFOQueue counts), and whether all its bytes had come before.
+    """
+    count = segments.row.size
+    if not count:
+        none = np.zeros(0, np.bool_)
+        return none, none
+    stretches = _Stretches(segments)
+    earliest = stretches.earliest(np.ones(count, np.bool_))
+    stream = stretches.points >> STREAM_BITS
+    # The stretch that leads to the next stream belongs to none.
+    last = np.append(stream[1:] != stream[:-1], True)
+    base = stream * (count + 1)
+    latest = np.maximum.accumulate(np.where(last, 0, earliest) + base) - base
+    before = np.maximum(stretches.first - 1, 0)
+    has_before = (stretches.first > 0) & (stream[before] == stream[stretches.first])
+    place = np.arange(count)
+    beyond = has_before & (latest[before] > place)
+    fresh = stretches.any_of(earliest[stretches.covered] == stretches.by)
+    return beyond, ~fresh
+
+
+def duplicate_acks(packets: Packets, of: Streams) -> Flags:
+    """Duplicate acknowledgements (RFC 5681, 2), per packet of `of`.
+
+    No data, no SYN or FIN, same number and window as
+    the packet of its stream before.
+
+    As there is no telling from here whether data is outstanding, an acknowledgement that repeats an
+    idle connection's number (a keep-alive's answer) counts too.
+    """
+    duplicate = np.zeros(of.row.size, np.bool_)
+    if of.row.size < 2:
+        return duplicate
+    row, before = of.row[1:], of.row[:-1]
+    duplicate[1:] = (
+        (of.stream[1:] == of.stream[:-1])
+        & (of.end[1:] == of.start[1:])
+        & (of.start[1:] == of.end[:-1])
+        & (packets.acknowledgement[row] == packets.acknowledgement[before])
+        & (packets.window[row] == packets.window[before])
+        & ((packets.flags[row] & (ACK | SYN | FIN | RST)) == ACK)
+    )
+    return duplicate
+
+
+def zero_windows(packets: Packets, of: Streams) -> Flags:
+    """Packets of `of` that advertise no room (RFC 9293, 3.8.6), handshake and end left out."""
+    flags = packets.flags[of.row]
+    return (packets.window[of.row] == 0) & ((flags & (SYN | FIN | RST)) == 0)

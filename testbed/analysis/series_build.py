@@ -1,0 +1,333 @@
+"""Makes the series of `testbed.analysis.series` out of the tables of an analysed recording."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from testbed.analysis.metrics.throughput import window_bit_s
+from testbed.analysis.series import (
+    MAX_POINTS,
+    THROUGHPUT_WINDOW_NS,
+    ConnectionSeries,
+    DelaySeries,
+    LatencySeries,
+    LossSeries,
+    QueueSeries,
+    Series,
+    ThroughputSeries,
+)
+from testbed.analysis.topology import Topology, Way
+from testbed.errors import RecordingError
+from testbed.recording.layout import Layout, open_layout
+from testbed.recording.manifest import read_manifest
+
+MAX_CONNECTIONS: Final = 32
+_TAIL_NS: Final = 1_000_000_000
+"""After the load: connections close, queues drain."""
+
+Times = npt.NDArray[np.int64]
+
+
+class _Tables:
+    """The tables of a recording, read when they are asked for."""
+
+    def __init__(self, layout: Layout) -> None:
+        self._layout = layout
+        self.missing: dict[str, str] = {}
+
+    def events(self, name: str, series: str) -> pl.DataFrame | None:
+        """The table `name`, or None with a reason noted for `series`."""
+        return self._read(self._layout.events(name), series)
+
+    def link(self, name: str) -> pl.DataFrame | None:
+        """The relay's log of a link, or None."""
+        return self._read(self._layout.link(name), None)
+
+    def _read(self, path: Path, series: str | None) -> pl.DataFrame | None:
+        if not path.is_file():
+            if series:
+                self.missing[series] = f"there is no {path.parent.name}/{path.name}"
+            return None
+        try:
+            return pl.read_parquet(path)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise RecordingError(f"{path.name} is damaged: {error}", where=str(path)) from error
+
+
+def build_series(root: Path) -> Series:
+    """See `testbed.analysis.series.build`."""
+    layout = open_layout(root)
+    manifest = read_manifest(layout)
+    topology = Topology(manifest)
+    tables = _Tables(layout)
+    http = tables.events("http", "latency")
+    crossings = _crossings(tables, topology)
+    origin, end = manifest.load_started_ns, manifest.load_ended_ns
+    if origin is None:
+        origin = _first(http, crossings)
+    if end is None:
+        end = max(origin, _last(http, crossings))
+    span = (origin, end)
+    latency = [] if http is None else [_latency(rows, origin) for rows in _by_process(http)]
+    throughput, losses, delays = [], [], []
+    for way in topology.ways:
+        rows = crossings.get((way.link.name, way.name))
+        if rows is None or not rows.height:
+            continue
+        throughput.append(_throughput(way, rows, span))
+        losses.append(_losses(way, rows, origin))
+        delays += _delays(way, rows, span)
+    if not throughput:
+        tables.missing["throughput"] = "neither captures nor a relay's log"
+        tables.missing["losses"] = tables.missing["delays"] = tables.missing["throughput"]
+    return Series(
+        origin_ns=origin,
+        duration_ns=end - origin,
+        latency=latency,
+        throughput=throughput,
+        queues=list(_queues(tables.events("qdisc", "queues"), topology, origin)),
+        losses=losses,
+        delays=delays,
+        connections=_connections(
+            tables.events("tcp", "connections"), tables.events("socket", "connections"), origin
+        ),
+        missing=tables.missing,
+    )
+
+
+def _crossings(tables: _Tables, topology: Topology) -> dict[tuple[str, str], pl.DataFrame]:
+    """Per direction: sent_ns, received_ns, size_bytes, lost.
+
+    From the captures, else from the relay's log.
+    """
+    found: dict[tuple[str, str], pl.DataFrame] = {}
+    captured = tables.events("crossings", "")
+    for way in topology.ways:
+        rows = None
+        log = tables.link(way.link.name)
+        if log is not None:
+            log = log.filter(pl.col("direction") == way.name)
+        if captured is not None:
+            rows = captured.filter(
+                (pl.col("link") == way.link.name) & (pl.col("direction") == way.name)
+            ).select("sent_ns", "received_ns", "size_bytes", "relay_number")
+            both = rows["sent_ns"].count() and rows["received_ns"].count()
+            if not both:
+                rows = None
+        if rows is not None:
+            lost = pl.col("sent_ns").is_not_null() & pl.col("received_ns").is_null()
+            if log is not None:
+                gone = log.filter(pl.col("fate") == "lost")["number"]
+                lost = lost & pl.col("relay_number").is_in(gone.implode())
+            found[way.link.name, way.name] = rows.with_columns(lost.fill_null(False).alias("lost"))
+        elif log is not None:
+            found[way.link.name, way.name] = log.select(
+                pl.col("arrival_ns").alias("sent_ns"),
+                pl.col("departure_ns").alias("received_ns"),
+                "size_bytes",
+                (pl.col("fate") == "lost").alias("lost"),
+            )
+    return found
+
+
+def _first(http: pl.DataFrame | None, crossings: dict[tuple[str, str], pl.DataFrame]) -> int:
+    times = [rows["sent_ns"].min() for rows in crossings.values()]
+    times.append(None if http is None else http["intended_ns"].min())
+    return min((int(t) for t in times if t is not None), default=0)  # type: ignore[arg-type]
+
+
+def _last(http: pl.DataFrame | None, crossings: dict[tuple[str, str], pl.DataFrame]) -> int:
+    times = [rows["received_ns"].max() for rows in crossings.values()]
+    times.append(None if http is None else http["ended_ns"].max())
+    return max((int(t) for t in times if t is not None), default=0)  # type: ignore[arg-type]
+
+
+def _by_process(http: pl.DataFrame) -> Iterator[pl.DataFrame]:
+    for process in http["process"].unique(maintain_order=True):
+        yield http.filter(pl.col("process") == process)
+
+
+def _latency(rows: pl.DataFrame, origin: int) -> LatencySeries:
+    rows = rows.sort("intended_ns", "number")
+    keep = np.ones(rows.height, np.bool_)
+    if rows.height > MAX_POINTS:
+        latency = rows["latency_ns"].to_numpy()
+        failed = rows["failure"].is_not_null().to_numpy()
+        slowest = np.argsort(latency, kind="stable")[-MAX_POINTS // 10 :]
+        keep[:] = False
+        keep[:: -(-rows.height // (MAX_POINTS // 2))] = True
+        keep[slowest] = True
+        keep[np.flatnonzero(failed)[: MAX_POINTS // 4]] = True
+    kept = rows.filter(pl.Series(keep))
+    return LatencySeries(
+        process=str(rows["process"][0]),
+        node=str(rows["node"][0]),
+        t_ns=(kept["intended_ns"] - origin).to_list(),
+        latency_ns=kept["latency_ns"].to_list(),
+        failed=kept["failure"].is_not_null().to_list(),
+        request_id=kept["request_id"].to_list(),
+        left_out=rows.height - kept.height,
+    )
+
+
+def _windows(rows: pl.DataFrame, span: tuple[int, int]) -> tuple[int, int, int]:
+    """Start (after the origin), width and number of windows: the load and a little more."""
+    origin, end = span
+    last = rows.select(pl.max_horizontal("sent_ns", "received_ns").max()).item()
+    last = min(max(int(last or end), end), end + _TAIL_NS)
+    width = THROUGHPUT_WINDOW_NS
+    width *= max(1, -(-(last - origin) // (width * MAX_POINTS)))
+    return 0, width, max(1, -(-(last - origin + 1) // width))
+
+
+def _throughput(way: Way, rows: pl.DataFrame, span: tuple[int, int]) -> ThroughputSeries:
+    start, width, count = _windows(rows, span)
+    came = rows.filter(pl.col("received_ns").is_not_null())
+    values = window_bit_s(
+        came["received_ns"].to_numpy() - span[0], came["size_bytes"].to_numpy(), start, width, count
+    )
+    return ThroughputSeries(
+        link=way.link.name,
+        direction=way.name,
+        window_ns=width,
+        t_ns=[start + width * index for index in range(count)],
+        bit_s=values.tolist(),
+        capacity_bit_s=way.settings.capacity_bit_s,
+        bottleneck=way.settings.bottleneck,
+    )
+
+
+def _losses(way: Way, rows: pl.DataFrame, origin: int) -> LossSeries:
+    lost = (rows.filter(pl.col("lost"))["sent_ns"] - origin).sort()
+    step = max(1, -(-lost.len() // MAX_POINTS))
+    kept = lost.gather_every(step)
+    return LossSeries(way.link.name, way.name, kept.to_list(), lost.len() - kept.len())
+
+
+def _delays(way: Way, rows: pl.DataFrame, span: tuple[int, int]) -> list[DelaySeries]:
+    both = rows.filter(pl.col("sent_ns").is_not_null() & pl.col("received_ns").is_not_null())
+    if not both.height:
+        return []
+    _, width, _ = _windows(rows, span)
+    grouped = (
+        both.select(
+            ((pl.col("sent_ns") - span[0]) // width * width).alias("t_ns"),
+            (pl.col("received_ns") - pl.col("sent_ns")).alias("delay"),
+        )
+        .group_by("t_ns")
+        .agg(
+            pl.col("delay").quantile(0.5, "nearest").cast(pl.Int64).alias("median"),
+            pl.col("delay").max().alias("max"),
+        )
+        .sort("t_ns")
+        .head(MAX_POINTS * 2)
+    )
+    return [
+        DelaySeries(
+            link=way.link.name,
+            direction=way.name,
+            window_ns=width,
+            t_ns=grouped["t_ns"].to_list(),
+            median_ns=grouped["median"].to_list(),
+            max_ns=grouped["max"].to_list(),
+            configured_delay_ns=way.settings.delay_ns,
+        )
+    ]
+
+
+def _queues(table: pl.DataFrame | None, topology: Topology, origin: int) -> Iterator[QueueSeries]:
+    """The queues that hold packets.
+
+    Of an interface the leaf qdiscs, its root only where it has no leaf.
+    """
+    if table is None:
+        return
+    real = table.filter(pl.col("kind") != "noqueue")
+    keys = real.select("node", "interface", "handle", "parent").unique(maintain_order=True)
+    parents = set(keys.filter(pl.col("parent") != "root").select("node", "interface").iter_rows())
+    for node, interface, handle, parent in keys.sort(pl.all()).iter_rows():
+        if parent == "root" and (node, interface) in parents:
+            continue
+        rows = real.filter(
+            (pl.col("node") == node)
+            & (pl.col("interface") == interface)
+            & (pl.col("handle") == handle)
+        ).sort("t_ns")
+        way = topology.sent_over.get((node, interface))
+        yield _queue(rows, way, origin)
+
+
+def _queue(rows: pl.DataFrame, way: Way | None, origin: int) -> QueueSeries:
+    step = max(1, -(-rows.height // MAX_POINTS))
+    first = int(rows["dropped_packets"][0])
+    bucket = pl.int_range(pl.len()) // step
+    longest = rows.group_by(bucket.alias("bucket"), maintain_order=True).agg(
+        pl.all().sort_by("backlog_packets").last()
+    )
+    settings = None if way is None else way.settings
+    return QueueSeries(
+        node=str(rows["node"][0]),
+        interface=str(rows["interface"][0]),
+        kind=str(rows["kind"][0]),
+        handle=str(rows["handle"][0]),
+        t_ns=(longest["t_ns"] - origin).to_list(),
+        packets=longest["backlog_packets"].to_list(),
+        bytes=longest["backlog_bytes"].to_list(),
+        limit_packets=None if settings is None else settings.queue_packets,
+        limit_bytes=None if settings is None else settings.queue_bytes,
+        dropped_packets=(longest["dropped_packets"] - first).to_list(),
+        link=None if way is None else way.link.name,
+        direction=None if way is None else way.name,
+    )
+
+
+def _connections(
+    tcp: pl.DataFrame | None, sockets: pl.DataFrame | None, origin: int
+) -> list[ConnectionSeries]:
+    """The connections that carried most, loopback left out."""
+    if tcp is None or not tcp.height:
+        return []
+    tcp = tcp.filter(~pl.col("local_address").str.starts_with("127."))
+    carried = (
+        tcp.group_by("node", "cookie")
+        .agg(
+            (
+                pl.col("bytes_acked").max().fill_null(0)
+                + pl.col("bytes_received").max().fill_null(0)
+            ).alias("bytes")
+        )
+        .sort("bytes", "node", "cookie", descending=[True, False, False])
+        .head(MAX_CONNECTIONS)
+    )
+    if sockets is not None:
+        queues = sockets.select("t_ns", "node", "cookie", "receive_queue", "send_queue")
+        tcp = tcp.join(queues, on=["t_ns", "node", "cookie"], how="left", maintain_order="left")
+    else:
+        tcp = tcp.with_columns(
+            pl.lit(None, pl.Int64).alias(n) for n in ("receive_queue", "send_queue")
+        )
+    found = []
+    for node, cookie, _ in carried.iter_rows():
+        rows = tcp.filter((pl.col("node") == node) & (pl.col("cookie") == cookie)).sort("t_ns")
+        kept = rows.gather_every(max(1, -(-rows.height // MAX_POINTS)))
+        found.append(
+            ConnectionSeries(
+                node=node,
+                local=f"{rows['local_address'][0]}:{rows['local_port'][0]}",
+                remote=f"{rows['remote_address'][0]}:{rows['remote_port'][0]}",
+                t_ns=(kept["t_ns"] - origin).to_list(),
+                congestion_window_packets=kept["congestion_window_packets"].to_list(),
+                in_flight_packets=kept["in_flight_packets"].to_list(),
+                rtt_ns=kept["rtt_ns"].to_list(),
+                not_sent_bytes=kept["not_sent_bytes"].to_list(),
+                receive_queue_bytes=kept["receive_queue"].to_list(),
+                send_queue_bytes=kept["send_queue"].to_list(),
+            )
+        )
+    return found

@@ -1,0 +1,289 @@
+"""Whether the emulation can be trusted.
+
+Thresholds, each with its reason, and one sentence per check.
+
+Rules:
+
+- The verdict is the worst of its reasons. Checks that passed are reasons too, with their numbers.
+- A check that could not be made is `degraded`: nothing speaks against the run, and nothing for it.
+- Pure: numbers in, reasons out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Final, Literal
+
+from testbed.analysis.metrics.binomial import interval
+from testbed.analysis.summary import Ledger, Quantiles, Reason, Verdict
+from testbed.units import NS_PER_MS, NS_PER_US, serialisation_ns
+
+Status = Literal["faithful", "degraded", "invalid"]
+_RANK: Final[dict[Status, int]] = {"faithful": 0, "degraded": 1, "invalid": 2}
+
+FULL_FRAME_BYTES: Final = 1514
+"""MTU 1500 and an Ethernet header: the longest packet with offloads off."""
+NEAR: Final = 0.5
+"""Share of a bound from which a run is degraded: twice as much would be invalid."""
+UNSHAPED_LATENESS_NS: Final = 500 * NS_PER_US
+"""Least bound on a relay's lateness in a network without any capacity: a timer's 50 us and a
+wake-up on a busy machine with two cores. Half of it is below what the samplers (10 ms) and an HTTP
+latency (milliseconds) can tell apart."""
+UNSHAPED_LATENESS_OF_DELAY: Final = 0.05
+"""The same as a share of the link's delay: 5 % of what was asked for."""
+GENERATOR_LATE_NS: Final = 10 * NS_PER_MS
+"""Least bound on an open loop's lateness at p99: one beat of the samplers. Latency counts from the
+intended start, so lateness is never hidden; beyond this it is the load that is measured, not the
+service."""
+GENERATOR_LATE_OF_INTERVAL: Final = 0.1
+"""The same as a share of the mean time between starts: 10 % bends the arrival process."""
+STOLEN_DEGRADED: Final = 0.01
+STOLEN_INVALID: Final = 0.05
+"""Share of CPU time that the hypervisor took: 1 % is 10 ms in a second, a whole sampling beat; at 5
+% stops of the length of an RTT are likely, which no probe of the guest can tell from the
+network."""
+LOSS_CONFIDENCE: Final = 0.999
+"""Of the exact binomial interval: a faithful run with ten links is called degraded once in a
+hundred."""
+QUEUE_SLACK_NS: Final = 2 * NS_PER_MS
+"""Added to the drop-tail bound: HTB's burst and a late wake-up of the shaper, or 5 % of the bound
+if that is more."""
+QUEUE_SLACK_RATIO: Final = 0.05
+QUEUE_INVALID_FACTOR: Final = 2.0
+"""A delay of twice the drop-tail bound is a second queue, not noise."""
+
+
+def verdict(reasons: Iterable[Reason]) -> Verdict:
+    """The worst of the reasons."""
+    listed = list(reasons)
+    worst: Status = max((r.status for r in listed), key=_RANK.__getitem__, default="degraded")
+    return Verdict(status=worst, reasons=listed)
+
+
+def not_made(check: str, why: str) -> Reason:
+    """A check that could not be made."""
+    return Reason(check=check, status="degraded", message=f"not checked: {why}")
+
+
+def completeness(state: str, failure: str, damage: list[str]) -> list[Reason]:
+    """Whether the run went to its end and its files are whole."""
+    check = "run complete"
+    reasons = []
+    if state == "complete":
+        reasons.append(Reason(check=check, status="faithful", message="the run went to its end"))
+    elif state == "interrupted":
+        message = "the run was stopped: its numbers cover what came before"
+        reasons.append(Reason(check=check, status="degraded", message=message))
+    else:
+        what = failure.splitlines()[0] if failure else "it ended without a word"
+        reasons.append(Reason(check=check, status="invalid", message=f"the run {state}: {what}"))
+    if damage:
+        more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
+        reasons.append(
+            Reason(
+                check="recording whole",
+                status="invalid",
+                message=f"{damage[0]}{more}",
+                value=len(damage),
+                bound=0,
+                unit="parts",
+            )
+        )
+    return reasons
+
+
+def relay_overflow(overflowed_packets: int) -> Reason:
+    """Packets that the emulator dropped by itself; never emulated loss, so one is too many."""
+    return _counted(
+        "relay overflow",
+        overflowed_packets,
+        "the relay dropped {} packets because it could not write them",
+    )
+
+
+def relay_lateness(
+    label: str, lateness: Quantiles, capacity_bit_s: int | None, delay_ns: int
+) -> Reason:
+    """Lateness at p99 against the time that one full packet takes at the capacity.
+
+    Later than that, and the order and spacing of packets is the emulator's.
+
+    Args:
+        label: the direction of the link.
+        lateness: departure minus due time of its packets.
+        capacity_bit_s: of the direction; where it has none, the slowest of the network, which is
+            what spaces the packets; None in a network without any.
+        delay_ns: of the direction.
+    """
+    if capacity_bit_s is not None:
+        bound = serialisation_ns(FULL_FRAME_BYTES, capacity_bit_s)
+        what = f"one packet of {FULL_FRAME_BYTES} bytes takes"
+    else:
+        bound = max(UNSHAPED_LATENESS_NS, round(delay_ns * UNSHAPED_LATENESS_OF_DELAY))
+        what = "the bound without a capacity is"
+    message = (
+        f"{label}: packets left {_us(lateness.p99)} late at p99 (max {_us(lateness.max)}); "
+        f"{what} {_us(bound)}"
+    )
+    return Reason(
+        check="relay lateness",
+        status=_graded(lateness.p99, bound),
+        message=message,
+        value=lateness.p99,
+        bound=bound,
+        unit="ns",
+    )
+
+
+def capture_drops(dropped_packets: int | None, captured_packets: int) -> Reason:
+    """Packets that captures missed: what they miss looks like loss."""
+    if dropped_packets is None:
+        return not_made("capture drops", "a capture ended before it wrote its drop counts")
+    return _counted(
+        "capture drops",
+        dropped_packets,
+        "the captures missed {} packets" + f" and have {captured_packets}",
+    )
+
+
+def balance(ledger: Ledger) -> Reason:
+    """Whether each observed row of the ledger balances."""
+    judged = [row for row in ledger.rows if row.balanced is not None]
+    if not judged:
+        return not_made("ledger", "no row of it was observed on both sides")
+    wrong = [row for row in judged if not row.balanced]
+    if not wrong:
+        message = f"all {len(judged)} rows balance"
+        return Reason(
+            check="ledger", status="faithful", message=message, value=0, bound=0, unit="rows"
+        )
+    first = wrong[0]
+    message = (
+        f"{len(wrong)} of {len(judged)} rows do not balance; {first.what}: "
+        f"entered {first.entered}, left {first.left}, dropped {first.dropped}, held {first.held}"
+        + (f" ({first.note})" if first.note else "")
+    )
+    return Reason(
+        check="ledger", status="invalid", message=message, value=len(wrong), bound=0, unit="rows"
+    )
+
+
+def load_generator(late: Quantiles | None, rate_per_s: float | None) -> Reason | None:
+    """Lateness of an open loop's starts at p99.
+
+    A closed loop has no schedule and cannot be late.
+    """
+    if rate_per_s is None:
+        return None
+    if late is None:
+        return not_made("load generator", "no request was recorded")
+    bound = max(GENERATOR_LATE_NS, round(GENERATOR_LATE_OF_INTERVAL * 1e9 / rate_per_s))
+    return Reason(
+        check="load generator",
+        status=_graded(late.p99, bound),
+        message=f"requests started {_us(late.p99)} late at p99; the bound is {_us(bound)}",
+        value=late.p99,
+        bound=bound,
+        unit="ns",
+    )
+
+
+def stolen_cpu(ratio: float | None) -> Reason:
+    """CPU time that the hypervisor took away while the load ran."""
+    if ratio is None:
+        return not_made("stolen CPU", "the share was not recorded")
+    status: Status = "faithful"
+    if ratio > STOLEN_DEGRADED:
+        status = "invalid" if ratio > STOLEN_INVALID else "degraded"
+    bound = STOLEN_INVALID if status == "invalid" else STOLEN_DEGRADED
+    message = (
+        f"{ratio:.1%} of all CPU time was stolen; bounds are {STOLEN_DEGRADED:.0%} and "
+        f"{STOLEN_INVALID:.0%}"
+    )
+    return Reason(
+        check="stolen CPU", status=status, message=message, value=ratio, bound=bound, unit="ratio"
+    )
+
+
+def realised_loss(label: str, lost: int, sent: int, configured: float) -> Reason | None:
+    """Lost packets against the exact interval around their number; None where nothing was sent."""
+    if sent == 0:
+        return None
+    low, high = interval(lost, sent, LOSS_CONFIDENCE)
+    inside = low <= configured <= high
+    message = (
+        f"{label}: {lost} of {sent} packets were lost ({lost / sent:.3%}); that fits ratios from "
+        f"{low:.3%} to {high:.3%}, and {configured:.3%} was set"
+    )
+    return Reason(
+        check="realised loss",
+        status="faithful" if inside else "degraded",
+        message=message,
+        value=lost / sent,
+        bound=configured,
+        unit="ratio",
+    )
+
+
+def drop_tail(label: str, transit: Quantiles, queue_packets: int, capacity_bit_s: int) -> Reason:
+    """Time that packets spent in a node before a shaped link against what its queue can hold.
+
+    (Q + 1) full packets are the most there can be before a packet: Q in a drop-tail queue and one
+    that is being sent.
+    """
+    bound = (queue_packets + 1) * serialisation_ns(FULL_FRAME_BYTES, capacity_bit_s)
+    limit = bound + max(QUEUE_SLACK_NS, round(bound * QUEUE_SLACK_RATIO))
+    status: Status = "faithful"
+    if transit.p99 > limit:
+        status = "invalid" if transit.p99 > QUEUE_INVALID_FACTOR * limit else "degraded"
+    end = "" if status == "faithful" else ": a hidden queue or super-packets"
+    message = (
+        f"{label}: packets waited {_us(transit.p99)} at p99 (max {_us(transit.max)}); a queue of "
+        f"{queue_packets} packets can hold them {_us(bound)}{end}"
+    )
+    return Reason(
+        check="drop-tail bound",
+        status=status,
+        message=message,
+        value=transit.p99,
+        bound=limit,
+        unit="ns",
+    )
+
+
+def packet_sizes(longest_bytes: int, where: str) -> Reason:
+    """The longest packet of all captures.
+
+    One beyond the MTU means that offloads are on, and one "packet" is many.
+    """
+    good = longest_bytes <= FULL_FRAME_BYTES
+    return Reason(
+        check="packet sizes",
+        status="faithful" if good else "invalid",
+        message=f"the longest packet has {longest_bytes} bytes; {FULL_FRAME_BYTES} is the most "
+        + ("with offloads off" if good else f"with offloads off: super-packets at {where}"),
+        value=longest_bytes,
+        bound=FULL_FRAME_BYTES,
+        unit="bytes",
+    )
+
+
+def _counted(check: str, count: int, message: str) -> Reason:
+    return Reason(
+        check=check,
+        status="invalid" if count else "faithful",
+        message=message.format(count or "no"),
+        value=count,
+        bound=0,
+        unit="packets",
+    )
+
+
+def _graded(value: float, bound: float) -> Status:
+    if value > bound:
+        return "invalid"
+    return "degraded" if value > NEAR * bound else "faithful"
+
+
+def _us(value_ns: int) -> str:
+    return f"{value_ns / NS_PER_US:,.0f} us"

@@ -1,0 +1,178 @@
+"""The report as one page of HTML that opens offline.
+
+Rules:
+
+- Everything is inside the file, plotly.js too; the page's own content policy forbids every request.
+- What comes from a run (names, failures, exception texts) is hostile input: Jinja escapes it all,
+  and JSON inside a script element has no ``<``.
+- plotly.js is taken from the Python package's data without importing the package, which takes long.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+import jinja2
+import msgspec
+
+from testbed.analysis.series import Series
+from testbed.analysis.series import build as build_series
+from testbed.analysis.summary import LinkDirection, Summary
+from testbed.errors import MachineError, RecordingError
+from testbed.recording.layout import Layout, open_layout, write_atomically
+from testbed.recording.manifest import Manifest, read_manifest
+from testbed.report import drawing, figures, wording
+from testbed.report import format as scale
+from testbed.report.text import ledger_sentence, repeat_command
+from testbed.scenario.file import as_toml
+
+_TEMPLATES: Final = Path(__file__).resolve().parent / "templates"
+_MEANINGS: Final = {
+    "faithful": "The emulation can be trusted.",
+    "degraded": "The emulation came near a bound. Read the reasons before relying on the numbers.",
+    "invalid": "The emulation cannot be trusted. Do not use these numbers.",
+}
+
+
+def write_report(root: Path) -> Path:
+    """Writes report.html into the recording at `root`, from its manifest, summary and tables.
+
+    Returns:
+        The path of the page.
+
+    Raises:
+        RecordingError: `root` is no recording, or has not been analysed.
+        MachineError: plotly is not installed.
+    """
+    layout = open_layout(root)
+    page = render(read_manifest(layout), read_summary(layout), build_series(root))
+    write_atomically(layout.report, page.encode())
+    return layout.report
+
+
+def read_summary(layout: Layout) -> Summary:
+    """Reads summary.json.
+
+    Raises:
+        RecordingError: it is missing or damaged.
+    """
+    path = layout.summary
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Summary)
+    except OSError as error:
+        raise RecordingError(
+            f"cannot read {path}: {error.strerror}; make it with `testbed analyse {layout.root}`",
+            where=str(path),
+        ) from error
+    except msgspec.MsgspecError as error:
+        raise RecordingError(
+            f"{path} is damaged: {error}; make it anew with `testbed analyse {layout.root}`",
+            where=str(path),
+        ) from error
+
+
+def render(manifest: Manifest, summary: Summary, series: Series) -> str:
+    """The page as text."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {
+        "count": scale.count,
+        "duration": scale.duration,
+        "rate": scale.rate,
+        "size": scale.size,
+        "percent": scale.percent,
+        "per_second": scale.per_second,
+        "plural": scale.plural,
+    }
+    charts = _charts(manifest, series)
+    return environment.get_template("report.html.j2").render(
+        manifest=manifest,
+        summary=summary,
+        meaning=_MEANINGS[summary.verdict.status],
+        title=wording_of_title(summary),
+        command=repeat_command(manifest),
+        scenario=as_toml(manifest.scenario),
+        picture=drawing.draw(manifest),
+        rows=wording.rows(summary.layers),
+        aspects=wording.ASPECTS,
+        links=_links(manifest, summary),
+        charts=charts,
+        figures=_script_json({name: asdict(c) for name, c in charts.items() if _is_chart(c)}),
+        missing={name: c.reason for name, c in charts.items() if isinstance(c, figures.Missing)},
+        thinned=sum(one.left_out for one in series.latency),
+        ledger_sentence=ledger_sentence,
+        warnings=list(dict.fromkeys([*summary.warnings, *manifest.warnings])),
+        plotly=_plotly() if any(_is_chart(chart) for chart in charts.values()) else "",
+        nothing=scale.NOTHING,
+    )
+
+
+def wording_of_title(summary: Summary) -> str:
+    """The scenario in a few words: ``hello over single_bottleneck``."""
+    topology = str(summary.scenario.get("topology", "?")).rpartition("/")[2]
+    return f"{summary.scenario.get('app', '?')} over {topology}"
+
+
+def _is_chart(chart: object) -> bool:
+    return isinstance(chart, figures.Chart)
+
+
+def _charts(manifest: Manifest, series: Series) -> dict[str, figures.Chart | figures.Missing]:
+    completed = [
+        latency_ns
+        for one in series.latency
+        for latency_ns, failed in zip(one.latency_ns, one.failed, strict=True)
+        if not failed
+    ]
+    bottlenecks = frozenset(link.name for link in manifest.links if link.bottleneck)
+    return {
+        "latency": figures.latency_over_time(series),
+        "distribution": figures.latency_distribution(completed),
+        "throughput": figures.throughput(series),
+        "queue": figures.queue_length(series, bottlenecks),
+    }
+
+
+def _links(manifest: Manifest, summary: Summary) -> list[tuple[str, str, LinkDirection, bool]]:
+    """Sender, receiver, numbers and whether it is a bottleneck, for each direction of each link."""
+    built = {link.name: link for link in manifest.links}
+    found = []
+    for name, directions in summary.links.items():
+        for way, seen in directions.items():
+            record = built.get(name)
+            if record is None:
+                first, _, second = name.partition("-")
+                sender, receiver = (first, second) if way == "forward" else (second, first)
+            else:
+                one = record.forward if way == "forward" else record.reverse
+                sender, receiver = one.sender, one.receiver
+            found.append((sender, receiver, seen, record is not None and record.bottleneck))
+    return found
+
+
+def _script_json(value: Any) -> str:
+    """JSON that may stand inside a script element: no ``<``, so no end of it and no comment."""
+    text = msgspec.json.encode(value).decode()
+    return text.replace("<", "\\u003c").replace("\u2028", "\\u2028").replace("\u2029", "\\u2029")
+
+
+def _plotly() -> str:
+    """The text of plotly.min.js."""
+    found = importlib.util.find_spec("plotly")
+    for folder in (found.submodule_search_locations or []) if found else []:
+        path = Path(folder) / "package_data" / "plotly.min.js"
+        if path.is_file():
+            return path.read_text(encoding="utf-8")
+    raise MachineError(
+        "the charts of the report need the Python package plotly; install it with: "
+        "pip install plotly",
+        where="report.html",
+    )

@@ -1,0 +1,246 @@
+"""What docs/ says is what the code does: fields, options, exit codes, checks and links are compared.
+
+A page documents a type under a heading with the type's name in backquotes, in a table whose first
+column is the field's name in backquotes.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import re
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer.main
+
+from testbed import cli, errors, pytest_plugin
+from testbed.analysis import checks, summary, verdict
+from testbed.events import LAYERS
+from testbed.recording import manifest
+from testbed.scenario import catalogue, model
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+REFERENCE = DOCS / "reference"
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *DOCS.rglob("*.md")])
+
+HEADING = re.compile(r"(#+) (.*)")
+NAMED = re.compile(r"\| `([^`]+)`")
+LINK = re.compile(r"\]\(([^)\s]+)\)|src=\"([^\"]+)\"")
+EVENT_SECTIONS = ["What it is", "Source", "Fields", "Overhead", "Blind spots"]
+
+
+def page_name(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def prose(page: Path) -> list[str]:
+    """The lines of a page outside of code blocks."""
+    lines = []
+    fenced = False
+    for line in page.read_text(encoding="utf-8").splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        elif not fenced:
+            lines.append(line)
+    return lines
+
+
+def headings(page: Path, level: int) -> list[str]:
+    found = (HEADING.fullmatch(line) for line in prose(page))
+    return [match[2] for match in found if match and len(match[1]) == level]
+
+
+def names_by_heading(page: Path) -> dict[str, list[str]]:
+    """The names in the first columns of the tables under each heading."""
+    found: dict[str, list[str]] = {}
+    here = ""
+    for line in prose(page):
+        if match := HEADING.fullmatch(line):
+            here = match[2]
+        elif match := NAMED.match(line):
+            found.setdefault(here, []).append(match[1])
+    return found
+
+
+def names_of_types(page: Path) -> dict[str, list[str]]:
+    """The same for headings that name a type, ``### `HttpRequest` ``."""
+    found = {}
+    for heading, names in names_by_heading(page).items():
+        if match := re.search(r"`(\w+)`$", heading):
+            found[match[1]] = sorted(names)
+    return found
+
+
+def structs(module: Any) -> dict[str, list[str]]:
+    """The public struct types of a module with their fields."""
+    return {
+        name: sorted(value.__struct_fields__)
+        for name, value in vars(module).items()
+        if isinstance(value, type)
+        and issubclass(value, msgspec.Struct)
+        and value.__module__ == module.__name__
+        and not name.startswith("_")
+    }
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors that a git host makes of a page's headings."""
+    lines = (HEADING.fullmatch(line) for line in prose(page))
+    texts = (match[2].lower().replace("`", "") for match in lines if match)
+    return {re.sub(r"[^\w\- ]", "", text).replace(" ", "-") for text in texts}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_an_event_page_has_its_sections_and_every_field(layer: str) -> None:
+    page = REFERENCE / "events" / f"{layer}.md"
+    assert headings(page, 2) == EVENT_SECTIONS
+    try:
+        types = structs(importlib.import_module(f"testbed.events.{layer}"))
+    except ModuleNotFoundError:
+        types = {}
+    assert names_of_types(page) == types
+
+
+def test_only_the_syscall_layer_has_no_events() -> None:
+    modules = {path.stem for path in (ROOT / "testbed" / "events").glob("*.py")}
+    assert set(LAYERS) - modules == {"syscall"}
+
+
+def test_summary_page_has_every_field() -> None:
+    assert names_of_types(REFERENCE / "summary.md") == structs(summary)
+
+
+def test_recording_page_has_every_field_of_the_manifest() -> None:
+    assert names_of_types(REFERENCE / "recording.md") == structs(manifest)
+
+
+def test_scenario_page_has_every_key() -> None:
+    assert names_of_types(REFERENCE / "scenario_file.md") == structs(model)
+
+
+def test_every_exit_code_is_documented() -> None:
+    codes = {name: str(value) for name, value in vars(errors).items() if name.startswith("EXIT_")}
+    text = (REFERENCE / "exit_codes.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `(\w+)` \|", text, re.MULTILINE)
+    assert {name: code for code, name in rows} == codes
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+) \|", readme, re.MULTILINE) == sorted(codes.values())
+
+
+def test_every_error_is_documented_with_its_exit_code() -> None:
+    text = (REFERENCE / "python_api.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| (\d) \|", text, re.MULTILINE)
+    known = [
+        (name, value.__base__.__name__, str(value.exit_code))
+        for name, value in vars(errors).items()
+        if isinstance(value, type) and issubclass(value, errors.TestbedError) and value.__base__
+    ]
+    assert sorted(rows) == sorted(known)
+
+
+def test_every_option_of_the_pytest_plugin_is_documented() -> None:
+    parser = pytest.Parser(_ispytest=True)
+    pytest_plugin.pytest_addoption(parser)
+    options = [name for option in parser.getgroup("testbed").options for name in option.names()]
+    page = names_by_heading(REFERENCE / "pytest_plugin.md")
+    assert [name.split()[0] for name in page["Options"]] == options
+
+
+def commands() -> dict[str, list[str]]:
+    """The commands of the command line with their options, ``--json``, and without ``--help``."""
+    group = typer.main.get_command(cli.app)
+    found = {}
+    for name, command in vars(group)["commands"].items():
+        options = [p for p in command.params if p.param_type_name == "option"]
+        found[name] = sorted(option.opts[-1] for option in options)
+    return found
+
+
+def test_every_option_of_every_command_is_documented() -> None:
+    page = names_by_heading(REFERENCE / "command_line.md")
+    documented = {
+        heading.strip("`"): sorted(name.split()[0] for name in names)
+        for heading, names in page.items()
+        if heading.startswith("`")
+    }
+    assert documented == commands()
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/command_line.md"])
+def test_every_command_is_in_the_table_of_commands(page: str) -> None:
+    rows = re.findall(r"^\| `\./tb (\w+)", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+    assert sorted(rows) == sorted([*commands(), "test", "setup"])
+
+
+def test_every_name_that_a_scenario_can_use_is_in_the_readme() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    entries = [*catalogue.topologies(), *catalogue.apps(), *catalogue.servers()]
+    assert [entry.name for entry in entries if f"`{entry.name}`" not in readme] == []
+
+
+def check_names(module: Any) -> set[str]:
+    """The names of checks in a module's source: ``check=...`` and first arguments of its helpers."""
+    found: set[object] = set()
+    for node in ast.walk(ast.parse(Path(module.__file__).read_bytes())):
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func).rpartition(".")[2]
+            given = [k.value for k in node.keywords if k.arg == "check"]
+            given += node.args[:1] if name in {"not_made", "_counted"} else []
+            found |= {value.value for value in given if isinstance(value, ast.Constant)}
+        elif isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "check":
+            found |= {node.value.value} if isinstance(node.value, ast.Constant) else set()
+    return {name for name in found if isinstance(name, str)}
+
+
+def test_every_check_of_the_verdict_is_explained() -> None:
+    page = names_by_heading(DOCS / "explanation" / "verdict.md")
+    assert sorted(page["Checks"]) == sorted(check_names(verdict) | check_names(checks))
+
+
+def test_every_bound_of_the_verdict_is_explained() -> None:
+    text = (DOCS / "explanation" / "verdict.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `([A-Z_]+)` \| ([\d.]+) \|", text, re.MULTILINE)
+    bounds = {
+        name: value
+        for name, value in vars(verdict).items()
+        if name.isupper() and not name.startswith("_") and not name.startswith("NS_PER")
+    }
+    assert {name: float(value) for name, value in rows} == bounds
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_link_leads_somewhere(page: Path) -> None:
+    broken = []
+    for link in ("".join(parts) for line in prose(page) for parts in LINK.findall(line)):
+        if link.startswith(("https://", "http://")):
+            continue
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        inside = target.resolve().is_relative_to(ROOT)
+        if not (inside and target.exists() and (not anchor or anchor in anchors(target))):
+            broken.append(link)
+    assert broken == []
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached: set[Path] = set()
+    waiting = [ROOT / "README.md"]
+    while waiting:
+        page = waiting.pop()
+        if page in reached or page.suffix != ".md" or not page.is_file():
+            continue
+        reached.add(page)
+        links = ("".join(parts) for line in prose(page) for parts in LINK.findall(line))
+        waiting += [(page.parent / link.partition("#")[0]).resolve() for link in links]
+    assert [page_name(page) for page in PAGES if page not in reached] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_prose_keeps_to_the_line_length(page: Path) -> None:
+    # Rows of a table cannot be broken, nor can a line that is one link.
+    long = [line for line in prose(page) if len(line) > 100 and not line.startswith("|")]
+    assert long == []
