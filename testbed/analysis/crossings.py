@@ -244,8 +244,9 @@ def _transit(evidence: Evidence, capture: NodeCapture, *, routed: bool) -> Trans
 
 def is_segment(packets: Packets, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
     """Whether each of these packets is TCP and no reset, as in `streams`."""
-    wanted: npt.NDArray[np.bool_] = packets.protocol[rows] == TCP
-    return wanted & ((packets.flags[rows] & RST) == 0)
+    tcp: npt.NDArray[np.bool_] = packets.protocol[rows] == TCP
+    resets: npt.NDArray[np.bool_] = (packets.flags[rows] & RST) != 0
+    return tcp & ~resets
 
 
 @dataclass(frozen=True, slots=True)

@@ -169,7 +169,7 @@ def _wire(passage: Passage) -> list[LedgerRow]:
         # netem's own count of drops mixes causes and stands in no node's namespace; a link without
         # loss may lose nothing.
         if passage.way.settings.loss_ratio:
-            note = f"{int(missing.sum())} packets did not come; no log says whether all were to be lost"
+            note = f"{int(missing.sum())} packets did not come; no log says which were to be lost"
             return [row(what, sent, came, None, 0, strangers=extra, note=note)]
         return [row(what, sent, came, 0, 0, strangers=int(missing.sum()) + extra)]
     fate = np.append(passage.records["fate"], 255)[wire.to_relay]

@@ -92,19 +92,32 @@ def _http_request(process: str, node: str, exchange: HttpExchange) -> HttpReques
     known = {
         name: getattr(exchange, name) for name in HttpExchange.__struct_fields__ if name != "trace"
     }
+    found = phases(exchange.started_ns, exchange.headers_ns, exchange.trace)
     return HttpRequest(
         process=process,
         node=node,
         latency_ns=exchange.ended_ns - exchange.intended_ns,
         late_ns=exchange.started_ns - exchange.intended_ns,
+        pool_wait_ns=found.pool_wait_ns,
+        connect_ns=found.connect_ns,
+        send_ns=found.send_ns,
+        first_byte_ns=found.first_byte_ns,
+        receive_ns=found.receive_ns,
         **known,
-        **phases(exchange.started_ns, exchange.headers_ns, exchange.trace),
     )
 
 
-def phases(
-    started_ns: int, headers_ns: int | None, trace: list[tuple[str, int]]
-) -> dict[str, int | None]:
+class Phases(msgspec.Struct, frozen=True, kw_only=True):
+    """The phases of a request in ns; see `testbed.events.http.HttpRequest`."""
+
+    pool_wait_ns: int | None
+    connect_ns: int | None
+    send_ns: int | None
+    first_byte_ns: int | None
+    receive_ns: int | None
+
+
+def phases(started_ns: int, headers_ns: int | None, trace: list[tuple[str, int]]) -> Phases:
     """The phases of one request from httpcore's trace.
 
     One that did not take place or did not end is None.
@@ -125,15 +138,15 @@ def phases(
     begun = times.get(("send_request_headers", "started"))
     headers = times.get(("receive_response_headers", "complete"), headers_ns)
     end = times.get(("receive_response_body", "complete"))
-    return {
-        "pool_wait_ns": _between(started_ns, first),
-        "connect_ns": _between(
+    return Phases(
+        pool_wait_ns=_between(started_ns, first),
+        connect_ns=_between(
             times.get(("connect_tcp", "started")), times.get(("connect_tcp", "complete"))
         ),
-        "send_ns": _between(begun, sent),
-        "first_byte_ns": _between(sent, headers),
-        "receive_ns": _between(headers, end),
-    }
+        send_ns=_between(begun, sent),
+        first_byte_ns=_between(sent, headers),
+        receive_ns=_between(headers, end),
+    )
 
 
 def _between(start: int | None, end: int | None) -> int | None:

@@ -169,4 +169,5 @@ def duplicate_acks(packets: Packets, of: Streams) -> Flags:
 def zero_windows(packets: Packets, of: Streams) -> Flags:
     """Packets of `of` that advertise no room (RFC 9293, 3.8.6), handshake and end left out."""
     flags = packets.flags[of.row]
-    return (packets.window[of.row] == 0) & ((flags & (SYN | FIN | RST)) == 0)
+    closed: Flags = packets.window[of.row] == 0
+    return closed & np.asarray((flags & (SYN | FIN | RST)) == 0)
