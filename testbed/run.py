@@ -14,12 +14,12 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -51,6 +51,10 @@ if TYPE_CHECKING:
 
 _STOP_S: Final = 2.0
 """How long an interrupted run may take to end by itself."""
+_EXIT_STOPPED: Final = 128 + signal.SIGINT
+_STOPPED: Final = Failure(
+    exit_code=_EXIT_STOPPED, message="stopped by the user", where="Ctrl-C or SIGTERM"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +92,14 @@ def run(
     """
     tell = on_progress or (lambda _event: None)
     check(scenario)
-    # Beyond 2**53 a seed would not survive every JSON reader.
-    seed = scenario.seed if scenario.seed is not None else secrets.randbelow(2**32)
+    seed = _seed(scenario)
     layout = create(out or claim_folder(scenario.topology, datetime.now(UTC)))
     write_manifest(layout, _first_manifest(scenario, seed))
     try:
-        failure = _live(layout, scenario, seed, tell)
+        with _sigterm_as_ctrl_c():
+            failure = _live(layout, scenario, seed, tell)
+    except KeyboardInterrupt:  # pressed twice, or outside of what `_follow` waits for
+        failure = _STOPPED
     finally:
         finish_partials(layout)
     failure = _settle(layout, failure)
@@ -152,7 +158,7 @@ def shell(scenario: Scenario) -> int:
         RequestError, MachineError: as `run`.
     """
     check(scenario)
-    seed = scenario.seed if scenario.seed is not None else secrets.randbelow(2**32)
+    seed = _seed(scenario)
     with tempfile.TemporaryDirectory(prefix="testbed-shell-") as folder:
         layout = create(Path(folder) / "shell")
         told = _live_config(layout, scenario, seed, None)
@@ -163,6 +169,11 @@ def shell(scenario: Scenario) -> int:
                 return sandbox.wait()
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _seed(scenario: Scenario) -> int:
+    """The seed that was asked for, or one that nobody chose; short enough to be typed."""
+    return int.from_bytes(os.urandom(4), "big") if scenario.seed is None else scenario.seed
 
 
 def _first_manifest(scenario: Scenario, seed: int) -> Manifest:
@@ -244,8 +255,25 @@ def _follow(sandbox: Sandbox, progress: IO[bytes], tell: OnProgress) -> Failure 
         sandbox.interrupt()
         with contextlib.suppress(subprocess.TimeoutExpired):
             sandbox.wait(_STOP_S)
-        return Failure(exit_code=130, message="stopped by the user", where="Ctrl-C")
+        return _STOPPED
     return failure
+
+
+@contextlib.contextmanager
+def _sigterm_as_ctrl_c() -> Iterator[None]:
+    """SIGTERM, as CI sends it, interrupts like Ctrl-C; only the main thread may arrange that, and only
+    where nobody else has."""
+    if (
+        threading.current_thread() is not threading.main_thread()
+        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    ):
+        yield
+        return
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _events(progress: IO[bytes]) -> Iterator[Line]:
@@ -259,7 +287,7 @@ def _settle(layout: Layout, failure: Failure | None) -> Failure | None:
     if manifest.state == "running":
         message = failure.message if failure else "the live part ended without a word"
         failure = failure or Failure(exit_code=4, message=message)
-        interrupted = failure.exit_code == 130
+        interrupted = failure.exit_code == _EXIT_STOPPED
         state = "interrupted" if interrupted else "failed"
         write_manifest(layout, msgspec.structs.replace(manifest, state=state, failure=message))
     return failure
@@ -270,6 +298,6 @@ def _error(failure: Failure, root: Path | None = None) -> TestbedError:
     kinds: dict[int, type[TestbedError]] = {
         EXIT_WRONG_REQUEST: RequestError,
         EXIT_MACHINE_CANNOT: MachineError,
-        130: Interrupted,
+        _EXIT_STOPPED: Interrupted,
     }
     return kinds.get(failure.exit_code, RunError)(failure.message + kept, where=failure.where)

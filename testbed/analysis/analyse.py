@@ -22,7 +22,8 @@ from testbed.analysis.checks import judge_run
 from testbed.analysis.crossings import crossing_table, host_streams, passages, transits
 from testbed.analysis.decode.link import decode_link
 from testbed.analysis.evidence import Evidence, load
-from testbed.analysis.layers import Found, layers
+from testbed.analysis.found import Found
+from testbed.analysis.layers import layers
 from testbed.analysis.ledger import ledger
 from testbed.analysis.links import link_direction
 from testbed.analysis.metrics.http import http_summary

@@ -29,6 +29,7 @@ from testbed.analysis.topology import Topology
 from testbed.errors import RecordingError
 from testbed.events.asgi import AsgiExchange
 from testbed.events.http import HttpExchange
+from testbed.events.link import MARKER_ETHERTYPE
 from testbed.recording.layout import PARTIAL, Layout
 from testbed.recording.manifest import Clock, Manifest
 from testbed.recording.segments import Segment
@@ -131,7 +132,7 @@ def _captures(layout: Layout, evidence: Evidence) -> None:
             evidence.missing[f"captures.{node}"] = str(error)
             continue
         evidence.damage += capture.damage
-        packets = capture.packets
+        packets = capture.packets.take(capture.packets.ethertype != MARKER_ETHERTYPE)
         packets.t_ns = to_monotonic(packets.t_ns, manifest.clock_start, manifest.clock_end)
         evidence.captures[node] = NodeCapture(
             node=node,

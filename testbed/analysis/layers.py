@@ -11,48 +11,25 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import polars as pl
 
-from testbed.analysis.crossings import HostStreams, Passage, Transit
+from testbed.analysis.crossings import Passage, Transit
 from testbed.analysis.decode.link import DELIVERED
-from testbed.analysis.evidence import Evidence
-from testbed.analysis.ledger import explained
+from testbed.analysis.found import Aspect, Aspects, Found
+from testbed.analysis.layer_tcp import counted, tcp_aspects
 from testbed.analysis.links import sequence_of
-from testbed.analysis.metrics import asgi, http, reordering, socket, tcp
+from testbed.analysis.metrics import asgi, http, reordering, socket
 from testbed.analysis.metrics.event_loop import loop_load
 from testbed.analysis.metrics.intervals import held_ns, peak_overlap
 from testbed.analysis.metrics.quantiles import nearest_rank
 from testbed.analysis.summary import Layer
 from testbed.events import LAYERS
 
-Aspect = dict[str, Any] | None
 N_REORDERED: Final = 3
 """Overtaken by this many a packet causes three duplicate ACKs (RFC 5681, RFC 4737 section 5)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Found:
-    """All that the layers are read from."""
-
-    evidence: Evidence
-    passages: list[Passage]
-    transits: list[Transit]
-    hosts: list[HostStreams]
-
-    def table(self, name: str) -> pl.DataFrame | None:
-        """A table of the evidence."""
-        return self.evidence.table(name)
-
-
-@dataclass(frozen=True, slots=True)
-class _Aspects:
-    loss: Aspect
-    reordering: Aspect
-    backpressure: Aspect
 
 
 def layers(found: Found) -> dict[str, Layer]:
@@ -80,7 +57,7 @@ def _layer(name: str, found: Found) -> Layer:
     )
 
 
-def _link(found: Found) -> _Aspects | None:
+def _link(found: Found) -> Aspects | None:
     sequences = [s for p in found.passages if (s := sequence_of(p)) is not None]
     if not sequences:
         return None
@@ -101,7 +78,7 @@ def _link(found: Found) -> _Aspects | None:
         backpressure |= {
             "relay_late_ns_p50": p50, "relay_late_ns_p99": p99, "relay_late_ns_max": most,
         }  # fmt: skip
-    return _Aspects(
+    return Aspects(
         loss={
             "sent_packets": sent,
             "lost_packets": lost,
@@ -132,7 +109,7 @@ def lateness_ns(passage: Passage) -> np.ndarray[Any, np.dtype[np.int64]]:
     return np.asarray(done["departure_ns"] - done["due_ns"], np.int64)
 
 
-def _nic(found: Found) -> _Aspects | None:
+def _nic(found: Found) -> Aspects | None:
     table = found.table("nic")
     if table is None or not table.height:
         return None
@@ -143,7 +120,7 @@ def _nic(found: Found) -> _Aspects | None:
         "rx_errors": "rx_error_packets",
         "tx_errors": "tx_error_packets",
     }
-    return _Aspects({names[name]: total[name] for name in _NIC}, None, None)
+    return Aspects({names[name]: total[name] for name in _NIC}, None, None)
 
 
 _NIC: Final = ("rx_dropped", "tx_dropped", "rx_errors", "tx_errors")
@@ -157,7 +134,7 @@ def _increase(table: pl.DataFrame, by: list[str], columns: tuple[str, ...]) -> d
     return {column: int(ends[column].sum()) for column in columns}
 
 
-def _qdisc(found: Found) -> _Aspects | None:
+def _qdisc(found: Found) -> Aspects | None:
     table = found.table("qdisc")
     if table is None or not table.height:
         return None
@@ -185,7 +162,7 @@ def _qdisc(found: Found) -> _Aspects | None:
         backpressure |= {
             "node_transit_ns_p50": p50, "node_transit_ns_p99": p99, "node_transit_ns_max": most,
         }  # fmt: skip
-    return _Aspects(
+    return Aspects(
         {"dropped_packets": int(roots["dropped_packets"].sum())},
         _transit_order(found.transits),
         backpressure,
@@ -205,7 +182,7 @@ def _transit_order(transits: list[Transit]) -> Aspect:
     return {"reordered_packets": late}
 
 
-def _ip(found: Found) -> _Aspects | None:
+def _ip(found: Found) -> Aspects | None:
     table = found.table("ip")
     if table is None or not table.height:
         return None
@@ -217,7 +194,7 @@ def _ip(found: Found) -> _Aspects | None:
         f"{name}_packets": v for name, v in _increase(table, ["node"], fields).items()
     }
     loss["in_checksum_error_packets"] = _optional_increase(table, "in_checksum_errors")
-    return _Aspects(loss, None, {"in_ce_packets": _optional_increase(table, "in_ce_packets")})
+    return Aspects(loss, None, {"in_ce_packets": _optional_increase(table, "in_ce_packets")})
 
 
 def _optional_increase(table: pl.DataFrame, column: str) -> int | None:
@@ -226,117 +203,11 @@ def _optional_increase(table: pl.DataFrame, column: str) -> int | None:
     return _increase(table.drop_nulls(column), ["node"], (column,))[column]
 
 
-_TCP_LOSS: Final = {
-    "RetransSegs": "kernel_retransmitted_segments",
-    "TCPFastRetrans": "fast_retransmissions",
-    "TCPSlowStartRetrans": "slow_start_retransmissions",
-    "TCPTimeouts": "timeouts",
-    "TCPLossProbes": "loss_probes",
-    "TCPLostRetransmit": "lost_retransmissions",
-    "TCPSynRetrans": "syn_retransmissions",
-    "InErrs": "in_error_segments",
-    "InCsumErrors": "checksum_error_segments",
-    "TCPRcvQDrop": "receive_queue_dropped_packets",
-    "TCPOFODrop": "out_of_order_dropped_packets",
-    "TCPBacklogDrop": "backlog_dropped_packets",
-    "RcvPruned": "receive_pruned",
-}
-_TCP_ORDER: Final = {
-    "TCPOFOQueue": "kernel_out_of_order_segments",
-    "TCPSACKReorder": "sack_reorderings",
-    "TCPTSReorder": "timestamp_reorderings",
-    "TCPDSACKRecv": "dsacks_received",
-    "TCPDSACKOldSent": "dsacks_sent",
-    "TCPDSACKUndo": "dsack_undos",
-    "TCPSpuriousRTOs": "spurious_timeouts",
-}
-_TCP_PRESSURE: Final = {
-    "TCPToZeroWindowAdv": "zero_windows_advertised",
-    "TCPFromZeroWindowAdv": "zero_windows_reopened",
-    "TCPWantZeroWindowAdv": "zero_windows_wanted",
-    "TCPRcvCollapsed": "receive_collapsed_packets",
-    "TCPWinProbe": "window_probes",
-}
-
-
-def _tcp(found: Found) -> _Aspects | None:
-    counters, samples = found.table("tcp_counters"), found.table("tcp")
-    if not found.hosts and counters is None and samples is None:
-        return None
-    loss: dict[str, Any] = {}
-    order: dict[str, Any] = {}
-    pressure: dict[str, Any] = {}
-    why = explained(found.hosts)
-    if why is not None:
-        loss |= {
-            "retransmitted_segments": why.retransmissions,
-            "retransmissions_explained_by_loss": why.explained_by_loss,
-            "spurious_retransmissions": why.spurious,
-            "unexplained_retransmissions": why.unexplained,
-        }
-        _add_captured(found.hosts, order, pressure)
-    for part, names in ((loss, _TCP_LOSS), (order, _TCP_ORDER), (pressure, _TCP_PRESSURE)):
-        part |= _counted(counters, names)
-    if samples is not None and samples.height:
-        pressure |= _sampled(samples)
-    return _Aspects(loss, order, pressure)
-
-
-def _add_captured(
-    hosts: list[HostStreams], order: dict[str, Any], pressure: dict[str, Any]
-) -> None:
-    order |= {"out_of_order_segments": 0, "duplicate_segments": 0, "duplicate_acks": 0}
-    pressure["zero_window_segments"] = 0
-    for host in hosts:
-        beyond, again = tcp.arrivals(host.received.take(host.received.carries))
-        order["out_of_order_segments"] += int(beyond.sum())
-        order["duplicate_segments"] += int(again.sum())
-        order["duplicate_acks"] += int(tcp.duplicate_acks(host.packets, host.sent).sum())
-        pressure["zero_window_segments"] += int(tcp.zero_windows(host.packets, host.sent).sum())
-
-
-def _counted(counters: pl.DataFrame | None, names: Mapping[str, str]) -> dict[str, int | None]:
-    """Increase of each kernel counter over the run, summed over nodes.
-
-    None where this kernel has none.
-    """
-    if counters is None or not counters.height:
-        return {}
-    plain = counters.with_columns(pl.col("counter").str.replace(r"^.*\.", ""))
-    ends = (
-        plain.filter(pl.col("counter").is_in(list(names)))
-        .sort("t_ns")
-        .group_by("node", "counter")
-        .agg(pl.col("value").last() - pl.col("value").first())
-        .group_by("counter")
-        .agg(pl.col("value").sum())
-    )
-    found = dict(ends.iter_rows())
-    return {name: found.get(counter) for counter, name in names.items()}
-
-
-def _sampled(samples: pl.DataFrame) -> dict[str, Any]:
-    last = samples.group_by("node", "cookie").agg(
-        pl.col("busy_ns", "receive_window_limited_ns", "send_buffer_limited_ns").max()
-    )
-    return {
-        "busy_ns": _sum(last["busy_ns"]),
-        "receive_window_limited_ns": _sum(last["receive_window_limited_ns"]),
-        "send_buffer_limited_ns": _sum(last["send_buffer_limited_ns"]),
-        "peak_not_sent_bytes": samples["not_sent_bytes"].max(),
-    }
-
-
-def _sum(column: pl.Series) -> int | None:
-    known = column.drop_nulls()
-    return int(known.sum()) if known.len() else None
-
-
-def _socket(found: Found) -> _Aspects | None:
+def _socket(found: Found) -> Aspects | None:
     table = found.table("socket")
     if table is None:
         return None
-    counters = _counted(
+    counters = counted(
         found.table("tcp_counters"),
         {
             "ListenOverflows": "accept_queue_overflows",
@@ -347,7 +218,7 @@ def _socket(found: Found) -> _Aspects | None:
     receive = ("receive_allocated_bytes", "receive_buffer_bytes")
     send = ("send_allocated_bytes", "send_buffer_bytes")
     connections = table.filter(pl.col("state") != "LISTEN")
-    return _Aspects(
+    return Aspects(
         {"dropped_packets": socket.dropped_packets(table), **counters},
         None,
         {
@@ -363,12 +234,12 @@ def _socket(found: Found) -> _Aspects | None:
     )
 
 
-def _event_loop(found: Found) -> _Aspects | None:
+def _event_loop(found: Found) -> Aspects | None:
     table = found.table("event_loop")
     load = None if table is None else loop_load(table)
     if load is None:
         return None
-    return _Aspects(
+    return Aspects(
         None,
         None,
         {
@@ -384,7 +255,7 @@ def _event_loop(found: Found) -> _Aspects | None:
     )
 
 
-def _asgi(found: Found) -> _Aspects | None:
+def _asgi(found: Found) -> Aspects | None:
     requests, calls = found.table("asgi"), found.table("asgi_calls")
     if requests is None or calls is None:
         return None
@@ -395,7 +266,7 @@ def _asgi(found: Found) -> _Aspects | None:
         values = nearest_rank(waits.to_numpy(), 0.5, 0.99, 1.0) if waits.len() else [None] * 3
         for share, value in zip(("p50", "p99", "max"), values, strict=True):
             pressure[f"{call}_wait_ns_{share}"] = value
-    return _Aspects(
+    return Aspects(
         {
             "requests": requests.height,
             "disconnected_requests": int(requests["disconnected"].sum()),
@@ -408,7 +279,7 @@ def _asgi(found: Found) -> _Aspects | None:
     )
 
 
-def _http(found: Found) -> _Aspects | None:
+def _http(found: Found) -> Aspects | None:
     table = found.table("http")
     if table is None:
         return None
@@ -418,7 +289,7 @@ def _http(found: Found) -> _Aspects | None:
         spread = http.phase(table, name)
         pressure[f"{name}_p50"] = spread.p50 if spread else None
         pressure[f"{name}_p99"] = spread.p99 if spread else None
-    return _Aspects(
+    return Aspects(
         {
             "requests": numbers.requests,
             "failed_requests": numbers.failed,
@@ -429,12 +300,12 @@ def _http(found: Found) -> _Aspects | None:
     )
 
 
-_READERS: Final[Mapping[str, Callable[[Found], _Aspects | None]]] = {
+_READERS: Final[Mapping[str, Callable[[Found], Aspects | None]]] = {
     "link": _link,
     "nic": _nic,
     "qdisc": _qdisc,
     "ip": _ip,
-    "tcp": _tcp,
+    "tcp": tcp_aspects,
     "socket": _socket,
     "event_loop": _event_loop,
     "asgi": _asgi,

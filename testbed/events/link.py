@@ -13,6 +13,12 @@ many.
 SNAPLEN_BYTES: Final = 160
 """What captures keep of each packet: Ethernet 14 + IPv6 40 + TCP 60, and some to spare."""
 
+MARKER_ETHERTYPE: Final = 0x88B5
+"""Frames of the testbed itself, which prove that a capture is up to date; nobody counts them.
+
+IEEE 802 local experimental EtherType 1 (IEEE 802-2014, 9.2.4).
+"""
+
 RELAY_RECORD: Final = [
     ("number", "<u8"),
     ("arrival_ns", "<i8"),

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
@@ -30,11 +29,11 @@ from testbed.live.drain import wait_until_quiet
 from testbed.live.processes import Processes
 from testbed.network import kernel_wire
 from testbed.network.build import Network, build
-from testbed.network.plan import make_plan
+from testbed.network.plan import NetworkPlan, make_plan
 from testbed.network.tools import Toolbox
 from testbed.network.topology import load_topology
 from testbed.recording.layout import Layout, write_atomically
-from testbed.recording.manifest import Clock, Manifest, read_manifest, write_manifest
+from testbed.recording.manifest import Clock, read_manifest, write_manifest
 from testbed.recording.progress import OnProgress, Phase, Progress, encode_progress
 from testbed.scenario import Scenario
 
@@ -42,7 +41,6 @@ _QUIET_S: Final = 8.0
 """How long the end of a run waits for connections to close; a FIN lost three times takes
 200+400+800 ms and its way.
 """
-_QUIET_INTERRUPTED_S: Final = 0.2
 
 
 class StopSignals:
@@ -68,116 +66,138 @@ def conduct(config: LiveConfig, tell: OnProgress) -> None:
         TestbedError: it failed or was stopped; the manifest says so too.
     """
     layout = Layout(Path(config.root))
-    manifest = read_manifest(layout)
-    stopped = StopSignals()
     with Processes(layout) as processes:
+        experiment = Experiment(config, layout, processes, tell)
         try:
-            manifest = _experiment(config, layout, manifest, processes, tell, stopped)
+            experiment.go()
         except TestbedError as error:
-            state: Literal["interrupted", "failed"]
-            state = "interrupted" if isinstance(error, Interrupted) else "failed"
-            # The line may have added to the manifest before it broke.
-            known = read_manifest(layout)
-            manifest = msgspec.structs.replace(known, state=state, failure=str(error))
+            experiment.note_failure(error)
             raise
         finally:
-            _end(processes, layout, manifest, stopped)
+            experiment.end()
 
 
-def _experiment(
-    config: LiveConfig,
-    layout: Layout,
-    manifest: Manifest,
-    processes: Processes,
-    tell: OnProgress,
-    stopped: StopSignals,
-) -> Manifest:
-    scenario = config.scenario
-    tell(Phase(text="building the network"))
-    network = build_network(scenario, config.seed)
-    manifest = _describe(manifest, network, scenario)
-    write_atomically(layout.commands, network.toolbox.script().encode())
-    write_manifest(layout, manifest)
-    tell(Phase(text="starting the server, the clients and the probes"))
-    workload.start_servers(processes, layout, network.plan, config)
-    clients = workload.start_clients(processes, layout, network.plan, config)
-    observers.start_relay(processes, layout, network.plan, config.seed)
-    if scenario.probes != "none":
-        interval_ns = observers.SAMPLE_INTERVAL_NS[scenario.probes]
-        observers.start_sampler(processes, layout, network, interval_ns)
-        observers.start_captures(processes, layout, network.plan, scenario.probes)
-        observers.wait_for_sampler(processes)
-        observers.wait_for_captures(processes)
-    workload.wait_for_servers(processes, stopped)
-    clients.wait_until_ready(stopped)
-    tell(Phase(text="load"))
-    return _load(layout, manifest, network, processes, clients, tell, stopped)
+class Experiment:
+    """One run, from the network to the last packet."""
 
+    def __init__(
+        self, config: LiveConfig, layout: Layout, processes: Processes, tell: OnProgress
+    ) -> None:
+        self._config = config
+        self._layout = layout
+        self._processes = processes
+        self._tell = tell
+        self._stopped = StopSignals()
+        self._manifest = read_manifest(layout)
+        self._plan: NetworkPlan | None = None
 
-def _load(
-    layout: Layout,
-    manifest: Manifest,
-    network: Network,
-    processes: Processes,
-    clients: workload.Clients,
-    tell: OnProgress,
-    stopped: StopSignals,
-) -> Manifest:
-    cpu_start = machine.cpu_times()
-    started_ns = clock.monotonic_ns()
-    write_manifest(layout, msgspec.structs.replace(manifest, load_started_ns=started_ns))
-    clients.go()
-    try:
-        clients.follow(tell, lambda: _check_others(processes), stopped)
-    finally:
-        shares = machine.shares(cpu_start, machine.cpu_times())
-        manifest = msgspec.structs.replace(
-            manifest,
-            load_started_ns=started_ns,
-            load_ended_ns=clock.monotonic_ns(),
-            stolen_cpu_ratio=shares[0] if shares else None,
-            busy_cpu_ratio=shares[1] if shares else None,
+    def go(self) -> None:
+        """Builds the network, starts everything, makes the load and waits for the last packet."""
+        scenario, seed = self._config.scenario, self._config.seed
+        self._tell(Phase(text="building the network"))
+        network = build_network(scenario, seed)
+        self._plan = network.plan
+        self._describe(network)
+        self._tell(Phase(text="starting the server, the clients and the probes"))
+        clients = self._start(network)
+        self._tell(Phase(text="load"))
+        self._load(clients)
+        self._tell(Phase(text="waiting until the network is quiet"))
+        self._fall_quiet(network.plan)
+        self._note(state="complete")
+
+    def _describe(self, network: Network) -> None:
+        wires = {link.wire for link in network.plan.links}
+        script = network.toolbox.script().encode()
+        write_atomically(self._layout.commands, script)
+        self._note(
+            nodes=list(network.nodes),
+            links=list(network.plan.links),
+            link_backend="kernel" if "kernel" in wires else "relay",
+            probes=observers.probe_records(self._config.scenario.probes),
+            warnings=[*self._manifest.warnings, *network.plan.warnings],
+            clock_start=_clock(),
         )
-        write_manifest(layout, manifest)
-    tell(Phase(text="waiting until the network is quiet"))
-    processes.end("load")
-    processes.end("server")
-    warnings = list(manifest.warnings)
-    if not wait_until_quiet(network.plan, _QUIET_S):
-        warnings.append(
-            f"connections were still open {_QUIET_S:g} s after the load: "
-            "the last packets may have no fate"
-        )
-    return msgspec.structs.replace(manifest, state="complete", warnings=warnings)
 
+    def _start(self, network: Network) -> workload.Clients:
+        """Starts all processes at once, then waits for each to be ready."""
+        processes, layout, config, plan = self._processes, self._layout, self._config, network.plan
+        probes = config.scenario.probes
+        workload.start_servers(processes, layout, plan, config)
+        clients = workload.start_clients(processes, layout, plan, config)
+        observers.start_relay(processes, layout, plan, config.seed)
+        if probes != "none":
+            interval_ns = observers.SAMPLE_INTERVAL_NS[probes]
+            observers.start_sampler(processes, layout, network, interval_ns)
+            observers.start_captures(processes, layout, plan, probes)
+            observers.wait_for_sampler(processes)
+            observers.wait_for_captures(processes)
+        workload.wait_for_servers(processes, self._stopped)
+        clients.wait_until_ready(self._stopped)
+        return clients
 
-def _check_others(processes: Processes) -> None:
-    """Raises when a process other than a client, which may end, has ended."""
-    for process in processes.all:
-        if process.kind != "load" and process.exit_code is not None:
-            raise process.died("during the load")
+    def _load(self, clients: workload.Clients) -> None:
+        cpu_start = machine.cpu_times()
+        self._note(load_started_ns=clock.monotonic_ns())
+        clients.go()
+        try:
+            clients.follow(self._tell, self._check_others, self._stopped)
+        finally:
+            shares = machine.shares(cpu_start, machine.cpu_times())
+            self._note(
+                load_ended_ns=clock.monotonic_ns(),
+                stolen_cpu_ratio=shares[0] if shares else None,
+                busy_cpu_ratio=shares[1] if shares else None,
+            )
 
+    def _check_others(self) -> None:
+        """Raises when a process other than a client, which may end, has ended."""
+        for process in self._processes.all:
+            if process.kind != "load" and process.exit_code is not None:
+                raise process.died("during the load")
 
-def _end(processes: Processes, layout: Layout, manifest: Manifest, stopped: StopSignals) -> None:
-    """Ends every process in order and writes the manifest for the last time."""
-    for kind in ("load", "server"):
-        processes.end(kind)
-    if manifest.state != "complete":
-        time.sleep(_QUIET_INTERRUPTED_S)
-    try:
-        observers.end_sampler(processes)
-        processes.end("capture")
-        observers.end_relay(processes)
-    except TestbedError as error:
-        if manifest.state == "complete":
-            manifest = msgspec.structs.replace(manifest, state="failed", failure=str(error))
-            raise
-    finally:
-        end_clock = _clock()
-        write_manifest(
-            layout,
-            msgspec.structs.replace(manifest, processes=processes.records(), clock_end=end_clock),
-        )
+    def _fall_quiet(self, plan: NetworkPlan) -> None:
+        self._processes.end("load")
+        self._processes.end("server")
+        if not wait_until_quiet(plan, _QUIET_S, self._stopped):
+            self._warn(
+                f"connections were still open {_QUIET_S:g} s after the load: "
+                "the last packets may have no fate"
+            )
+
+    def end(self) -> None:
+        """Ends every process in order and writes the manifest for the last time."""
+        processes = self._processes
+        processes.end("load")
+        processes.end("server")
+        try:
+            observers.end_sampler(processes)
+            if self._plan is not None:
+                late = observers.bring_captures_up_to_date(processes, self._layout, self._plan)
+                self._warn(*late)
+            processes.end("capture")
+            observers.end_relay(processes)
+        except TestbedError as error:
+            # After a failure this is its consequence: the first one is what there is to say.
+            if self._manifest.state == "complete":
+                self.note_failure(error)
+                raise
+        finally:
+            self._note(processes=processes.records(), clock_end=_clock())
+
+    def note_failure(self, error: TestbedError) -> None:
+        """Says in the manifest that the run failed, or was stopped."""
+        state = "interrupted" if isinstance(error, Interrupted) else "failed"
+        self._note(state=state, failure=str(error))
+
+    def _warn(self, *warnings: str) -> None:
+        if warnings:
+            self._note(warnings=[*self._manifest.warnings, *warnings])
+
+    def _note(self, **fields: object) -> None:
+        """Writes the manifest with these fields changed."""
+        self._manifest = msgspec.structs.replace(self._manifest, **fields)
+        write_manifest(self._layout, self._manifest)
 
 
 def build_network(scenario: Scenario, seed: int) -> Network:
@@ -206,19 +226,6 @@ def _wire(scenario: Scenario) -> Literal["relay", "kernel"]:
             where="--link-backend",
         )
     return "relay"
-
-
-def _describe(manifest: Manifest, network: Network, scenario: Scenario) -> Manifest:
-    wires = {link.wire for link in network.plan.links}
-    return msgspec.structs.replace(
-        manifest,
-        nodes=list(network.nodes),
-        links=list(network.plan.links),
-        link_backend="kernel" if "kernel" in wires else "relay",
-        probes=observers.probe_records(scenario.probes),
-        warnings=[*manifest.warnings, *network.plan.warnings],
-        clock_start=_clock(),
-    )
 
 
 def _clock() -> Clock:

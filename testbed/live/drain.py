@@ -7,28 +7,29 @@ longest way has been crossed since.
 
 from __future__ import annotations
 
-import os
 import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
+from testbed.errors import Interrupted
 from testbed.network.plan import NetworkPlan
 from testbed.probes import netlink
-from testbed.probes.link import FLUSH_NS
-from testbed.sandbox.syscalls import CLONE_NEWNET, setns
+from testbed.sandbox.netns import of_node, visiting
 
 _TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN = 6, 7, 10
 """include/net/tcp_states.h"""
 _SILENT: Final = frozenset({_TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN})
 _POLL_S: Final = 0.02
+_PROCESSING_NS: Final = 20_000_000
+"""What a last packet may need in nodes and in the relay, beyond the wires' delays."""
 
 
 class NodeSockets:
     """Counts the connections of a node that may still send."""
 
     def __init__(self, node: str) -> None:
-        with InNode(node):
+        with visiting(of_node(node)):
             self._dump = netlink.Dump(netlink.tcp_sockets_request(), diagnostics=True)
 
     def talking(self) -> int:
@@ -36,27 +37,12 @@ class NodeSockets:
         return sum(state not in _SILENT for state in _states(self._dump.read()))
 
 
-class InNode:
-    """Moves this thread into the network namespace of a node, for a ``with`` block."""
+def wait_until_quiet(plan: NetworkPlan, deadline_s: float, stopped: Callable[[], bool]) -> bool:
+    """Waits until no connection talks and the longest way is crossed; False: not in time.
 
-    def __init__(self, node: str) -> None:
-        self._path = f"/run/netns/{node}"
-
-    def __enter__(self) -> None:
-        self._own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        theirs = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            setns(theirs, CLONE_NEWNET)
-        finally:
-            os.close(theirs)
-
-    def __exit__(self, *_: object) -> None:
-        setns(self._own, CLONE_NEWNET)
-        os.close(self._own)
-
-
-def wait_until_quiet(plan: NetworkPlan, deadline_s: float) -> bool:
-    """Waits until no connection talks and the longest way is crossed; False: not in time."""
+    Raises:
+        Interrupted: the user stopped the run meanwhile.
+    """
     hosts = [
         NodeSockets(node.name) for node in plan.nodes if node.role in ("client", "server", "host")
     ]
@@ -64,19 +50,17 @@ def wait_until_quiet(plan: NetworkPlan, deadline_s: float) -> bool:
     quiet = False
     while not quiet and time.monotonic() < deadline:
         quiet = not any(host.talking() for host in hosts)
+        if stopped():
+            raise Interrupted("stopped while the network was falling quiet")
         if not quiet:
             time.sleep(_POLL_S)
-    time.sleep((_longest_way_ns(plan) + FLUSH_NS) / 1e9)
+    time.sleep((_longest_way_ns(plan) + _PROCESSING_NS) / 1e9)
     return quiet
 
 
 def _longest_way_ns(plan: NetworkPlan) -> int:
-    """No path is longer than all links after another, with every queue full."""
-    total = 0
-    for link in plan.links:
-        for way in (link.forward, link.reverse):
-            total += way.delay_ns
-    return min(total, 2_000_000_000)
+    """No way through the network is longer than all links one after another, there and back."""
+    return sum(link.forward.delay_ns + link.reverse.delay_ns for link in plan.links)
 
 
 def _states(reply: bytes) -> Sequence[int]:

@@ -21,14 +21,17 @@ from testbed.network.relay.config import (
     WireConfig,
 )
 from testbed.network.tools import find_tool
-from testbed.probes.link import READY_WORD, dumpcap_argv
+from testbed.probes.link import READY_WORD, CaptureFile, dumpcap_argv, send_marker
 from testbed.probes.sampler import SampledNode, SamplerAnswer, SamplerConfig
 from testbed.recording.layout import Layout, create_partial, partial
 from testbed.recording.manifest import Direction, ProbeRecord
+from testbed.sandbox.netns import of_node, visiting
 from testbed.scenario import Probes
 from testbed.units import NS_PER_MS
 
 SAMPLE_INTERVAL_NS: Final = {"all": 10 * NS_PER_MS, "light": 100 * NS_PER_MS}
+_UP_TO_DATE_S: Final = 10.0
+_POLL_S: Final = 0.01
 _READY_S: Final = 120.0
 """Only a bound on hanging: a process that died is seen at once. An emulated CPU takes 30 s here."""
 
@@ -145,13 +148,14 @@ def start_captures(processes: Processes, layout: Layout, plan: NetworkPlan, prob
     for node in plan.nodes:
         interfaces = [i.name for i in node.interfaces if i.link in watched]
         if interfaces:
-            processes.start(
+            capture = processes.start(
                 f"capture.{node.name}",
                 "capture",
                 dumpcap_argv(interfaces, partial(layout.capture(node.name))),
                 node=node.name,
                 lifeline=False,
             )
+            capture.about.update(dict.fromkeys(interfaces, "captured"))
 
 
 def wait_for_captures(processes: Processes) -> None:
@@ -171,6 +175,31 @@ def wait_for_captures(processes: Processes) -> None:
                     where=capture.name,
                     last_lines=capture.last_lines(),
                 )
+
+
+def bring_captures_up_to_date(processes: Processes, layout: Layout, plan: NetworkPlan) -> list[str]:
+    """Waits until every capture's file holds all that went before.
+
+    Returns:
+        A warning for each capture that did not get there in time.
+    """
+    waiting = {}
+    for capture in processes.of_kind("capture"):
+        node = plan.node(capture.node)
+        watched = [i for i in node.interfaces if i.name in capture.about]
+        with visiting(of_node(node.name)):
+            for interface in watched:
+                send_marker(interface.name, interface.mac)
+        path = partial(layout.capture(node.name))
+        waiting[capture.name] = CaptureFile(path, [i.mac for i in watched])
+    deadline = time.monotonic() + _UP_TO_DATE_S
+    while waiting and time.monotonic() < deadline:
+        waiting = {name: file for name, file in waiting.items() if not file.is_up_to_date()}
+        time.sleep(_POLL_S if waiting else 0)
+    return [
+        f"{name} did not hand on all its packets within {_UP_TO_DATE_S:g} s: its last ones may lack"
+        for name in waiting
+    ]
 
 
 def probe_records(probes: Probes) -> list[ProbeRecord]:

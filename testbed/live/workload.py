@@ -15,13 +15,13 @@ import msgspec
 
 from testbed.errors import Interrupted, ProcessError
 from testbed.live.config import LiveConfig
-from testbed.live.drain import InNode
 from testbed.live.privileges import without_privileges
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.load.config import LoadConfig
 from testbed.network.plan import NetworkPlan
 from testbed.recording.layout import Layout, create_partial
 from testbed.recording.progress import LoadProgress, OnProgress
+from testbed.sandbox.netns import of_node, visiting
 from testbed.server.config import ServerConfig
 from testbed.server.readiness import wait_until_ready
 from testbed.units import NS_PER_S
@@ -74,7 +74,7 @@ def wait_for_servers(processes: Processes, stopped: Callable[[], bool]) -> None:
     for server in processes.of_kind("server"):
 
         def connect(node: str = server.node) -> None:
-            with InNode(node), socket.create_connection(("127.0.0.1", PORT), timeout=1):
+            with visiting(of_node(node)), socket.create_connection(("127.0.0.1", PORT), timeout=1):
                 pass
 
         wait_until_ready(

@@ -7,7 +7,8 @@ Rules:
 - dumpcap counts what its ring dropped and writes it into the file when it ends (interface
   statistics block).
 - It hands packets on when its buffer is full or 100 ms have passed; what came later is lost when it
-  is told to stop. So a capture is stopped only after the network has been quiet for `FLUSH_NS`.
+  is told to stop. So a marker frame leaves through every interface at the end, and a capture is
+  stopped only when its file holds the markers of all its interfaces.
 
 Why dumpcap: it works in a user namespace, where tcpdump fails to change its user, and costs no
 Python time.
@@ -15,14 +16,13 @@ Python time.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from testbed.events.link import SNAPLEN_BYTES
+from testbed.events.link import MARKER_ETHERTYPE, SNAPLEN_BYTES
 
-FLUSH_NS: Final = 300_000_000
-"""dumpcap's two steps of 100 ms, the kernel's block and its own, and as much to spare."""
 BUFFER_MIB: Final = 16
 """Ring of each interface: 50 ms at 1 Mpps of 160-byte snaps, or 16 s of the 10 Mbit/s of a teaching
 lab.
@@ -37,3 +37,44 @@ def dumpcap_argv(interfaces: Sequence[str], path: Path) -> list[str]:
     for interface in interfaces:
         argv += ["-i", interface, "-s", str(SNAPLEN_BYTES), "-B", str(BUFFER_MIB)]
     return [*argv, "-w", str(path)]
+
+
+_NEAREST_BRIDGE: Final = bytes.fromhex("0180c200000e")
+"""A group address that no bridge forwards (IEEE 802.1Q-2022, table 8-1)."""
+_SHORTEST_FRAME_BYTES: Final = 60
+
+
+def marker_signature(mac: str) -> bytes:
+    """What a marker from `mac` is known by: source address and EtherType."""
+    return bytes.fromhex(mac.replace(":", "")) + MARKER_ETHERTYPE.to_bytes(2, "big")
+
+
+def send_marker(interface: str, mac: str) -> None:
+    """Sends a marker through `interface`; to be called inside the node's network namespace.
+
+    Raises:
+        OSError: the interface is gone or down.
+    """
+    frame = (_NEAREST_BRIDGE + marker_signature(mac)).ljust(_SHORTEST_FRAME_BYTES, b"\0")
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+        raw.bind((interface, 0))
+        raw.send(frame)
+
+
+class CaptureFile:
+    """A capture that is being written, read along for the markers in it."""
+
+    def __init__(self, path: Path, macs: Sequence[str]) -> None:
+        self._path = path
+        self._missing = {marker_signature(mac) for mac in macs}
+        self._position = 0
+
+    def is_up_to_date(self) -> bool:
+        """Whether every marker has come."""
+        with self._path.open("rb") as file:
+            file.seek(self._position)
+            data = file.read()
+        self._missing = {signature for signature in self._missing if signature not in data}
+        # A marker may lie across two readings: the last bytes are looked at again.
+        self._position += max(0, len(data) - _SHORTEST_FRAME_BYTES)
+        return not self._missing

@@ -12,7 +12,6 @@ Rules:
 
 from __future__ import annotations
 
-import os
 import select
 import time
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ import msgspec
 
 from testbed.probes.sources import KINDS, NetlinkDump, ProcFile, Source, link_names
 from testbed.recording.segments import SegmentHeader, SegmentWriter
-from testbed.sandbox.syscalls import CLONE_NEWNET, setns
+from testbed.sandbox.netns import of_process, visiting
 
 COUNTERS_EVERY: Final = 10
 
@@ -80,20 +79,13 @@ class Sampler:
         self.samples = self.missed = self.busy_ns = 0
 
     def _open(self, index: int, node: SampledNode) -> _Node:
-        own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        theirs = os.open(f"/proc/{node.process_id}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        setns(theirs, CLONE_NEWNET)
-        try:
+        with visiting(of_process(node.process_id)):
             now_ns = time.monotonic_ns()
             kind = KINDS.index("link_names")
             self._segment.frame(now_ns, now_ns, link_names(), kind=kind, node=index)
             states: list[Source] = [NetlinkDump("qdisc")]
             if node.sockets:
                 states.append(NetlinkDump("inet_diag"))
-        finally:
-            setns(own, CLONE_NEWNET)
-            os.close(own)
-            os.close(theirs)
         counters = [ProcFile(name, node.process_id) for name in ("snmp", "netstat", "dev")]
         return _Node(index, states, counters)
 

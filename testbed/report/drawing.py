@@ -6,6 +6,7 @@ classes of the page's style.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -44,8 +45,8 @@ def draw(manifest: Manifest) -> Picture | None:
         return None
     columns = _columns(manifest.nodes, manifest.links)
     rows = max(len(column) for column in columns)
-    labels = [_settings(link) for link in manifest.links if rows == 1 or link.bottleneck]
-    longest = max((len(text) for lines in labels for text in lines), default=0)
+    labels = [_labels(link) for link in manifest.links if rows == 1 or link.bottleneck]
+    longest = max((len(text) for pair in labels for side in pair for text in side), default=0)
     gap = _NODE_WIDTH + max(_SHORTEST_LINK, round(longest * _LETTER) + _MARGIN)
     top = _MARGIN
     width = 2 * _MARGIN + _NODE_WIDTH + (len(columns) - 1) * gap
@@ -58,7 +59,7 @@ def draw(manifest: Manifest) -> Picture | None:
             places[node.name] = _Place(x, first + row * _ROW)
     parts = [_link(link, places, labelled=rows == 1 or link.bottleneck) for link in manifest.links]
     parts += [_node(node, places[node.name]) for node in manifest.nodes]
-    title = escape(_sentence(manifest))
+    title = escape(f"Topology. {'. '.join(_sentence(link) for link in manifest.links)}")
     svg = (
         f'<svg viewBox="0 0 {width:g} {height:g}" width="{width:g}" height="{height:g}" role="img" '
         f'aria-label="{title}" xmlns="http://www.w3.org/2000/svg">{"".join(parts)}</svg>'
@@ -108,27 +109,67 @@ def _link(link: LinkRecord, places: Mapping[str, _Place], *, labelled: bool) -> 
     first, second = places.get(link.forward.sender), places.get(link.forward.receiver)
     if first is None or second is None:
         return ""
-    kind = "link bottleneck" if link.bottleneck else "link"
+    alike = _is_symmetric(link)
+    hint = escape(f"{_sentence(link)} (wire: {link.wire})")
+    parts = [f"<g><title>{hint}</title>"]
+    if alike:
+        parts.append(_stroke(first, second, bottleneck=link.forward.bottleneck))
+    else:  # a line for each direction, side by side, with an arrow
+        for one, start, end in ((link.forward, first, second), (link.reverse, second, first)):
+            parts.append(_stroke(*_aside(start, end), bottleneck=one.bottleneck, arrow=True))
+    above, below = _labels(link) if labelled else ([], [])
     middle = _Place((first.x + second.x) / 2, (first.y + second.y) / 2)
-    lines = _settings(link)
-    hint = escape(f"{link.name}: {', '.join(lines) or 'not shaped'} (wire: {link.wire})")
-    parts = [
-        f'<g class="{kind}"><title>{hint}</title>',
-        f'<line x1="{first.x:g}" y1="{first.y:g}" x2="{second.x:g}" y2="{second.y:g}"/>',
-    ]
-    for number, text in enumerate(reversed(lines if labelled else [])):
-        y = middle.y - 10 - number * _LABEL_ROW
-        parts.append(f'<text x="{middle.x:g}" y="{y:g}" class="setting">{escape(text)}</text>')
+    for side, lines, narrow in (
+        (-1, above, link.forward.bottleneck),
+        (1, below, link.reverse.bottleneck),
+    ):
+        for number, text in enumerate(lines if side > 0 else reversed(lines)):
+            y = middle.y + (20 + number * _LABEL_ROW if side > 0 else -11 - number * _LABEL_ROW)
+            kind = "setting narrow" if narrow else "setting"
+            parts.append(f'<text x="{middle.x:g}" y="{y:g}" class="{kind}">{escape(text)}</text>')
     return "".join(parts) + "</g>"
 
 
-def _settings(link: LinkRecord) -> list[str]:
-    """What stands at a link, bottom line last; the directions one by one where they differ."""
-    forward, reverse = _words(link.forward), _words(link.reverse)
-    if forward == reverse:
-        return forward
-    ways = (("→", forward), ("←", reverse))
-    return [f"{arrow} {' · '.join(words) or 'not shaped'}" for arrow, words in ways]
+def _stroke(start: _Place, end: _Place, *, bottleneck: bool, arrow: bool = False) -> str:
+    kind = "wire narrow" if bottleneck else "wire"
+    points = f'x1="{start.x:g}" y1="{start.y:g}" x2="{end.x:g}" y2="{end.y:g}"'
+    head = ""
+    if arrow:
+        length = math.hypot(end.x - start.x, end.y - start.y) or 1.0
+        ux, uy = (end.x - start.x) / length, (end.y - start.y) / length
+        middle = _Place((start.x + end.x) / 2, (start.y + end.y) / 2)
+        corners = ((7, 0), (-5, 5), (-5, -5))
+        at = " ".join(
+            f"{middle.x + a * ux - b * uy:.1f},{middle.y + a * uy + b * ux:.1f}" for a, b in corners
+        )
+        head = f'<polygon class="{kind}" points="{at}"/>'
+    return f'<line class="{kind}" {points}/>{head}'
+
+
+def _aside(start: _Place, end: _Place) -> tuple[_Place, _Place]:
+    """The same line a little to its left, so that the way back has room beside it."""
+    length = math.hypot(end.x - start.x, end.y - start.y) or 1.0
+    dx, dy = 4 * (end.y - start.y) / length, -4 * (end.x - start.x) / length
+    return _Place(start.x + dx, start.y + dy), _Place(end.x + dx, end.y + dy)
+
+
+def _is_symmetric(link: LinkRecord) -> bool:
+    forward, reverse = link.forward, link.reverse
+    return _words(forward) == _words(reverse) and forward.bottleneck == reverse.bottleneck
+
+
+def _labels(link: LinkRecord) -> tuple[list[str], list[str]]:
+    """What stands above a link and below it: its settings, or those of either direction."""
+    above = _words(link.forward)
+    return (above, []) if _is_symmetric(link) else (above, _words(link.reverse))
+
+
+def _sentence(link: LinkRecord) -> str:
+    """A link in words, direction by direction."""
+    ways = (link.forward, link.reverse)
+    return "; ".join(
+        f"{one.sender} → {one.receiver}: {' · '.join(_words(one)) or 'not shaped'}" for one in ways
+    )
 
 
 def _words(way: Direction) -> list[str]:
@@ -146,13 +187,6 @@ def _words(way: Direction) -> list[str]:
     if way.loss_ratio:
         second.append(f"{scale.percent(way.loss_ratio)} loss")
     return [" · ".join(part) for part in (first, second) if part]
-
-
-def _sentence(manifest: Manifest) -> str:
-    links = [
-        f"{link.name} ({', '.join(_settings(link)) or 'not shaped'})" for link in manifest.links
-    ]
-    return f"Topology: {', '.join(node.name for node in manifest.nodes)}; links: {', '.join(links)}"
 
 
 def _short(text: str, most: int) -> str:

@@ -11,7 +11,9 @@ Rules:
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,7 +28,7 @@ from testbed.recording.layout import Layout, open_layout, write_atomically
 from testbed.recording.manifest import Manifest, read_manifest
 from testbed.report import drawing, figures, wording
 from testbed.report import format as scale
-from testbed.report.text import ledger_sentence, repeat_command
+from testbed.report.text import repeat_command
 from testbed.scenario.file import as_toml
 
 _TEMPLATES: Final = Path(__file__).resolve().parent / "templates"
@@ -48,7 +50,9 @@ def write_report(root: Path) -> Path:
         MachineError: plotly is not installed.
     """
     layout = open_layout(root)
-    page = render(read_manifest(layout), read_summary(layout), build_series(root))
+    series = build_series(root)
+    latencies_ns = completed_latencies_ns(layout, series)
+    page = render(read_manifest(layout), read_summary(layout), series, latencies_ns)
     write_atomically(layout.report, page.encode())
     return layout.report
 
@@ -74,8 +78,10 @@ def read_summary(layout: Layout) -> Summary:
         ) from error
 
 
-def render(manifest: Manifest, summary: Summary, series: Series) -> str:
-    """The page as text."""
+def render(
+    manifest: Manifest, summary: Summary, series: Series, latencies_ns: Sequence[int]
+) -> str:
+    """The page as text; `latencies_ns` are those of all completed requests."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -92,52 +98,75 @@ def render(manifest: Manifest, summary: Summary, series: Series) -> str:
         "per_second": scale.per_second,
         "plural": scale.plural,
     }
-    charts = _charts(manifest, series)
+    charts = _charts(manifest, series, latencies_ns)
+    drawn = {name: asdict(one) for name, one in charts.items() if isinstance(one, figures.Chart)}
     return environment.get_template("report.html.j2").render(
         manifest=manifest,
         summary=summary,
         meaning=_MEANINGS[summary.verdict.status],
-        title=wording_of_title(summary),
+        title=_title(summary),
         command=repeat_command(manifest),
         scenario=as_toml(manifest.scenario),
         picture=drawing.draw(manifest),
         rows=wording.rows(summary.layers),
         aspects=wording.ASPECTS,
         links=_links(manifest, summary),
-        charts=charts,
-        figures=_script_json({name: asdict(c) for name, c in charts.items() if _is_chart(c)}),
-        missing={name: c.reason for name, c in charts.items() if isinstance(c, figures.Missing)},
+        started=_moment(manifest.started_utc),
+        figures=_script_json(drawn),
+        sentences={
+            name: one.sentence for name, one in charts.items() if isinstance(one, figures.NoChart)
+        },
         thinned=sum(one.left_out for one in series.latency),
-        ledger_sentence=ledger_sentence,
         warnings=list(dict.fromkeys([*summary.warnings, *manifest.warnings])),
-        plotly=_plotly() if any(_is_chart(chart) for chart in charts.values()) else "",
+        plotly=_plotly() if drawn else "",
         nothing=scale.NOTHING,
     )
 
 
-def wording_of_title(summary: Summary) -> str:
+def _title(summary: Summary) -> str:
     """The scenario in a few words: ``hello over single_bottleneck``."""
     topology = str(summary.scenario.get("topology", "?")).rpartition("/")[2]
     return f"{summary.scenario.get('app', '?')} over {topology}"
 
 
-def _is_chart(chart: object) -> bool:
-    return isinstance(chart, figures.Chart)
+def _moment(text: str) -> str:
+    """An ISO 8601 time to the second, for people: ``2026-11-22 15:30:00 UTC``."""
+    try:
+        return f"{datetime.fromisoformat(text).astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+    except ValueError:
+        return text
 
 
-def _charts(manifest: Manifest, series: Series) -> dict[str, figures.Chart | figures.Missing]:
-    completed = [
+def completed_latencies_ns(layout: Layout, series: Series) -> list[int]:
+    """The latencies of all completed requests; the series leaves some out of a long run."""
+    if any(one.left_out for one in series.latency) and layout.events("http").is_file():
+        import polars as pl  # slow to import, and few runs are this long
+
+        table = pl.read_parquet(layout.events("http"), columns=["latency_ns", "failure"])
+        kept: list[int] = table.filter(pl.col("failure").is_null())["latency_ns"].to_list()
+        return kept
+    return [
         latency_ns
         for one in series.latency
         for latency_ns, failed in zip(one.latency_ns, one.failed, strict=True)
         if not failed
     ]
-    bottlenecks = frozenset(link.name for link in manifest.links if link.bottleneck)
+
+
+def _charts(
+    manifest: Manifest, series: Series, latencies_ns: Sequence[int]
+) -> dict[str, figures.Chart | figures.NoChart]:
+    narrow = frozenset(
+        (link.name, way)
+        for link in manifest.links
+        for way, one in (("forward", link.forward), ("reverse", link.reverse))
+        if one.bottleneck
+    )
     return {
         "latency": figures.latency_over_time(series),
-        "distribution": figures.latency_distribution(completed),
+        "distribution": figures.latency_distribution(series, latencies_ns),
         "throughput": figures.throughput(series),
-        "queue": figures.queue_length(series, bottlenecks),
+        "queue": figures.queue_length(series, narrow),
     }
 
 
@@ -150,11 +179,11 @@ def _links(manifest: Manifest, summary: Summary) -> list[tuple[str, str, LinkDir
             record = built.get(name)
             if record is None:
                 first, _, second = name.partition("-")
-                sender, receiver = (first, second) if way == "forward" else (second, first)
+                ends = (first, second) if way == "forward" else (second, first)
+                found.append((*ends, seen, False))
             else:
                 one = record.forward if way == "forward" else record.reverse
-                sender, receiver = one.sender, one.receiver
-            found.append((sender, receiver, seen, record is not None and record.bottleneck))
+                found.append((one.sender, one.receiver, seen, one.bottleneck))
     return found
 
 

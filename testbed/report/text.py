@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import shlex
 import textwrap
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
@@ -29,7 +30,7 @@ from testbed.report import wording
 from testbed.report.format import clean
 
 WIDEST: Final = 120
-_ROOMY: Final = 100
+_ROOMY: Final = 106
 """From this width on there is room for a third figure and for more columns."""
 _STYLES: Final = {"faithful": "bold green", "degraded": "bold yellow", "invalid": "bold red"}
 _MEANINGS: Final = {
@@ -192,9 +193,9 @@ def _cell(cell: wording.Cell, most: int, width: int) -> Text:
 
 
 def _links(summary: Summary, width: int) -> RenderableType:
-    roomy = width >= _ROOMY - 2
+    roomy = width >= _ROOMY
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("", overflow="fold")
+    table.add_column("", overflow="fold", min_width=14)
     heads = ["sent", *(["delivered"] if roomy else []), "lost", "reordered", "queue\ndrops"]
     heads += ["one-way delay\np50 / p99", *(["capacity"] if roomy else []), "peak\nuse"]
     for head in heads:
@@ -226,9 +227,15 @@ def _link_cells(seen: LinkDirection, *, roomy: bool) -> list[Text]:
         _number(seen.reordered_packets),
         _number(seen.queue_dropped_packets),
         Text(delays, style="" if delay else _DIM),
-        *([Text(scale.rate(seen.capacity_bit_s))] if roomy else []),
-        Text("not shaped" if not seen.capacity_bit_s else scale.percent(use)),
+        *([_capacity(seen)] if roomy else []),
+        Text(scale.percent(use), style="" if use else _DIM),
     ]
+
+
+def _capacity(seen: LinkDirection) -> Text:
+    if seen.capacity_bit_s is None:
+        return Text("not shaped", style=_DIM)
+    return Text(scale.rate(seen.capacity_bit_s))
 
 
 def _number(value: int | None) -> Text:
@@ -271,7 +278,8 @@ def _reasons(summary: Summary) -> RenderableType:
     ]
     faithful = [reason.check for reason in summary.verdict.reasons if reason.status == "faithful"]
     if faithful:
-        names = clean(", ".join(faithful))
+        times = Counter(faithful)
+        names = clean(", ".join(f"{name} ({n})" if n > 1 else name for name, n in times.items()))
         lines.append(
             _bullet("✓", "green", f"{scale.plural(len(faithful), 'check')} passed: {names}")
         )

@@ -40,6 +40,22 @@ _TELLING_QUANTILES: Final = ("p99", "p95", "max", "p90", "p50", "min")
 _WORDS: Final[Mapping[str, str]] = {
     "in_ce_packets": "ECN-marked packets",
     "three_reordered_packets": "packets overtaken by 3 or more",
+    "in_discards_packets": "packets discarded on arrival",
+    "out_discards_packets": "packets discarded on departure",
+    "in_header_errors_packets": "packets with a bad header",
+    "in_address_errors_packets": "packets with a bad address",
+    "in_checksum_error_packets": "packets with a bad checksum",
+    "out_no_routes_packets": "packets without a route",
+    "reassembly_fails_packets": "failed reassemblies",
+    "in_error_segments": "segments received in error",
+    "reordering_extent_packets": "largest extent",
+    "late_ns": "started late",
+    "first_byte_ns": "wait for the first byte",
+    "send_ns": "sending the request",
+    "receive_ns": "reading the answer",
+    "connect_ns": "connecting",
+    "single_send_wait_ns": "one wait in send",
+    "single_receive_wait_ns": "one wait in receive",
 }
 """Where the name alone would not be understood."""
 _TOTALS: Final = frozenset({"sent_packets", "requests", "busy_ns"})
@@ -101,7 +117,8 @@ class Cell:
     @property
     def zeros(self) -> tuple[str, ...]:
         """Words of what was looked for and did not happen."""
-        return tuple(one.words for one in self.figures if one.zero and not one.total)
+        words = (one.words for one in self.figures if one.zero and not one.total)
+        return tuple(dict.fromkeys(words))
 
     def lines(self, most: int) -> list[str]:
         """At most `most` lines for a narrow column."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from testbed.live.drain import InNode
+from testbed.sandbox.netns import of_node, visiting
 from testbed.network.relay.config import (
     LinkConfig,
     RelayAnswer,
@@ -84,7 +84,7 @@ class Node:
         self.sent_ns: list[int] = []
         self.arrivals: list[Arrival] = []
         _ip("netns", "add", name)
-        with InNode(name):
+        with visiting(of_node(name)):
             for scope in ("all", "default"):
                 path = f"/proc/sys/net/ipv6/conf/{scope}/disable_ipv6"
                 Path(path).write_text("1", encoding="ascii")
@@ -93,7 +93,7 @@ class Node:
     def up(self, mtu_bytes: int) -> None:
         """Switches the device on; the relay has it open by now, so it has its carrier."""
         _ip("-n", self.name, "link", "set", "tap0", "mtu", str(mtu_bytes), "up")
-        with InNode(self.name):
+        with visiting(of_node(self.name)):
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self.socket.bind(("tap0", ETHERTYPE))
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
@@ -118,7 +118,7 @@ class Node:
 
     def taken(self) -> int:
         """How many frames the relay has read from the device (tun(4) counts them as sent then)."""
-        with InNode(self.name):
+        with visiting(of_node(self.name)):
             text = Path("/proc/thread-self/net/dev").read_text(encoding="ascii")
         line = next(line for line in text.splitlines() if line.strip().startswith("tap0:"))
         return int(line.split(":")[1].split()[9])

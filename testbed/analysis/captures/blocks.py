@@ -97,11 +97,14 @@ def read_blocks(path: Path) -> RawCapture:
     Raises:
         RecordingError: the file cannot be read, is no pcapng, or holds no Ethernet frames.
     """
-    data, words, order, damage = _load(path)
+    data, words, order, size_bytes = _load(path)
     starts = _walk(words)
     starts, cut = _whole(words, starts)
-    if cut < words.size:
-        damage.append(f"{path.name} is cut or damaged from byte {cut * 4} of {words.size * 4} on")
+    damage: list[str] = []
+    if not starts.size:
+        damage.append(f"{path.name} is empty ({size_bytes} bytes)")
+    elif cut * 4 < size_bytes:
+        damage.append(f"{path.name} is cut or damaged from byte {cut * 4} of {size_bytes} on")
     kinds = words[starts] if starts.size else np.empty(0, np.uint32)
     starts, kinds = _one_byte_order(words, starts, kinds, damage, path.name)
     interfaces, base = _interfaces(data, starts, words[starts + 1], kinds, order)
@@ -135,8 +138,8 @@ def read_blocks(path: Path) -> RawCapture:
     )
 
 
-def _load(path: Path) -> tuple[Words, Words, str, list[str]]:
-    """The file's words, the same as numbers, its byte order, and what is wrong with its length."""
+def _load(path: Path) -> tuple[Words, Words, str, int]:
+    """The file's words, the same as numbers, its byte order and its size in bytes."""
     try:
         size = path.stat().st_size
         count = size // 4
@@ -151,7 +154,7 @@ def _load(path: Path) -> tuple[Words, Words, str, list[str]]:
         ) from error
     words = np.asarray(words)
     if count < 3:
-        return words, words, "<", [f"{path.name} is empty ({size} bytes)"]
+        return words, words, "<", size
     if int(words[0]) != SECTION_HEADER:
         what = _OTHER_FORMATS.get(int(words[0]), f"something that begins with {words[0]:#010x}")
         raise RecordingError(
@@ -160,13 +163,11 @@ def _load(path: Path) -> tuple[Words, Words, str, list[str]]:
             wanted="pcapng",
             got=what,
         )
-    over = size - count * 4
-    damage = [f"{path.name} ends with {over} stray bytes"] if over else []
     magic = int(words[2])
     if magic == _BYTE_ORDER_MAGIC:
-        return words, words, "<", damage
+        return words, words, "<", size
     if magic == int.from_bytes(_BYTE_ORDER_MAGIC.to_bytes(4, "little"), "big"):
-        return words, words.byteswap(), ">", damage
+        return words, words.byteswap(), ">", size
     raise RecordingError(
         f"{path.name} is no pcapng file (byte-order magic {magic:#010x})", where=str(path)
     )

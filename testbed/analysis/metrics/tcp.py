@@ -170,4 +170,5 @@ def zero_windows(packets: Packets, of: Streams) -> Flags:
     """Packets of `of` that advertise no room (RFC 9293, 3.8.6), handshake and end left out."""
     flags = packets.flags[of.row]
     closed: Flags = packets.window[of.row] == 0
-    return closed & np.asarray((flags & (SYN | FIN | RST)) == 0)
+    plain: Flags = (flags & (SYN | FIN | RST)) == 0
+    return closed & plain

@@ -26,7 +26,14 @@ import zlib
 from collections.abc import Sequence
 from typing import Final
 
-from testbed.events.link import DIGEST_BYTES, DIRECTIONS, FATES, REASONS, RELAY_RECORD
+from testbed.events.link import (
+    DIGEST_BYTES,
+    DIRECTIONS,
+    FATES,
+    MARKER_ETHERTYPE,
+    REASONS,
+    RELAY_RECORD,
+)
 from testbed.network.relay.wire import Held, Wire
 from testbed.recording.segments import SegmentHeader, SegmentWriter
 
@@ -34,6 +41,8 @@ _RECORD: Final = struct.Struct("<QqqqIIBBBx")
 _MAX_FRAME_BYTES: Final = 2048
 """More than MTU 1500 and its header; a frame that fills it was cut, and counts as overflow."""
 _READ_AT_ONCE: Final = 64
+_MARKER: Final = MARKER_ETHERTYPE.to_bytes(2, "big")
+"""The testbed's own frames end at the wire, uncounted."""
 _DELIVERED, _LOST, _HELD, _OVERFLOW = range(len(FATES))
 _NO_REASON, _BERNOULLI, _STOPPED, _WRITE_FAILED = range(len(REASONS))
 
@@ -70,6 +79,8 @@ class Lane:
                 frame = os.read(source, _MAX_FRAME_BYTES)
             except BlockingIOError:
                 return
+            if frame[12:14] == _MARKER:
+                continue
             now = time.monotonic_ns()
             digest = zlib.crc32(frame[:DIGEST_BYTES])
             lost = wire.arrive(frame, now, digest)

@@ -8,7 +8,7 @@ import struct
 from typing import Final
 
 from testbed.errors import RunError
-from testbed.sandbox.syscalls import CLONE_NEWNET, setns
+from testbed.sandbox.netns import of_node, visiting
 
 _TUNSETIFF: Final = 0x400454CA
 _IFF_TAP: Final = 0x0002
@@ -19,29 +19,17 @@ _IFF_NO_PI: Final = 0x1000
 def open_tap(node: str, interface: str) -> int:
     """A non-blocking descriptor on `interface` of `node`; a read or a write is one frame.
 
-    The calling thread is in the node's network namespace for a moment and returns to its own.
-
     Raises:
         RunError: there is no such namespace, or the device cannot be opened.
     """
-    own = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
-        theirs = os.open(f"/run/netns/{node}", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            setns(theirs, CLONE_NEWNET)
-            try:
-                tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
-                request = struct.pack("16sH22x", interface.encode(), _IFF_TAP | _IFF_NO_PI)
-                fcntl.ioctl(tap, _TUNSETIFF, request)
-            finally:
-                setns(own, CLONE_NEWNET)
-        finally:
-            os.close(theirs)
+        with visiting(of_node(node)):
+            tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC)
+            request = struct.pack("16sH22x", interface.encode(), _IFF_TAP | _IFF_NO_PI)
+            fcntl.ioctl(tap, _TUNSETIFF, request)
     except OSError as error:
         raise RunError(
             f"cannot open the TAP device {interface} of {node}: {error}",
             where=f"{node} {interface}",
         ) from error
-    finally:
-        os.close(own)
     return tap
