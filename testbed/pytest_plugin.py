@@ -144,4 +144,7 @@ def pytest_runtest_makereport(
 
 
 def _file_name(nodeid: str) -> str:
-    return re.sub(r"[^A-Za-z0-9_.-]+", "-", nodeid.rpartition("/")[2]).strip("-")
+    # Only the file's part has folders: a parameter may hold a slash, too.
+    file, colons, test = nodeid.partition("::")
+    name = file.rpartition("/")[2] + colons + test
+    return re.sub(r"[^A-Za-z0-9_.-]+", "-", name).strip("-")

@@ -261,8 +261,10 @@ def _follow(sandbox: Sandbox, progress: IO[bytes], tell: OnProgress) -> Failure 
 
 @contextlib.contextmanager
 def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM, as CI sends it, interrupts like Ctrl-C; only the main thread may arrange that, and only
-    where nobody else has."""
+    """SIGTERM, as CI sends it, interrupts like Ctrl-C.
+
+    Only the main thread may arrange that, and it does so only where nobody else has.
+    """
     if (
         threading.current_thread() is not threading.main_thread()
         or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL

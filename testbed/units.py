@@ -89,7 +89,7 @@ def _scaled(text: str, units: Mapping[str, int], form: str, *, zero_bare: bool) 
 
 
 _UNIT_HINTS: Final[Mapping[str, str]] = {
-    unit: f"; for tc {unit} is bytes per second, elsewhere bits: write {unit[:-2]}bit"
+    unit: f"; for tc {unit} is bytes per second, elsewhere bits: write {unit[:-3]}bit"
     for unit in ("bps", "kbps", "mbps", "gbps")
 }
 

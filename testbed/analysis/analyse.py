@@ -24,7 +24,7 @@ from testbed.analysis.decode.link import decode_link
 from testbed.analysis.evidence import Evidence, load
 from testbed.analysis.found import Found
 from testbed.analysis.layers import layers
-from testbed.analysis.ledger import ledger
+from testbed.analysis.ledger import explained, ledger
 from testbed.analysis.links import link_direction
 from testbed.analysis.metrics.http import http_summary
 from testbed.analysis.packet_table import packet_table
@@ -51,7 +51,8 @@ def analyse(root: Path) -> Summary:
     """
     layout = open_layout(root)
     evidence = load(layout, read_manifest(layout))
-    found = Found(evidence, passages(evidence), transits(evidence), host_streams(evidence))
+    hosts = host_streams(evidence)
+    found = Found(evidence, passages(evidence), transits(evidence), hosts, explained(hosts))
     try:
         _write_tables(layout, found)
         summary = summarise(found)
@@ -90,7 +91,7 @@ def load_summary(root: Path) -> Summary:
                 got=found,
             )
         return msgspec.json.decode(data, type=Summary)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RecordingError(f"{path} is damaged: {error}", where=str(path)) from error
 
 
@@ -100,7 +101,7 @@ def summarise(found: Found) -> Summary:
     manifest = evidence.manifest
     table = evidence.table("http")
     http = _no_http() if table is None else http_summary(table)
-    rows = ledger(evidence, found.passages, found.transits, found.hosts)
+    rows = ledger(evidence, found.passages, found.transits, found.hosts, found.retransmissions)
     links: dict[str, dict] = {}  # type: ignore[type-arg]
     for passage in found.passages:
         sides = links.setdefault(passage.way.link.name, {})

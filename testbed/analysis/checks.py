@@ -12,6 +12,7 @@ from testbed.analysis.found import Found
 from testbed.analysis.layers import lateness_ns
 from testbed.analysis.ledger import relay_count
 from testbed.analysis.links import sequence_of
+from testbed.analysis.matching import NONE
 from testbed.analysis.metrics.quantiles import quantiles
 from testbed.analysis.summary import Http, Ledger, Reason, Verdict
 
@@ -28,6 +29,7 @@ def _reasons(found: Found, ledger: Ledger, http: Http) -> Iterator[Reason]:
     manifest = found.evidence.manifest
     yield from judge.completeness(manifest.state, manifest.failure, found.evidence.damage)
     yield from _relay(found)
+    yield from _delays(found)
     yield from _captures(found)
     yield judge.balance(ledger)
     late = judge.load_generator(http.late_ns, manifest.scenario.load.rate_per_s)
@@ -51,10 +53,7 @@ def _relay(found: Found) -> Iterator[Reason]:
             logged = int((passage.records["fate"] == OVERFLOW).sum())
         overflowed += max(counted, logged)
     yield judge.relay_overflow(overflowed)
-    capacities = [
-        w.settings.capacity_bit_s for w in found.evidence.topology.ways if w.settings.capacity_bit_s
-    ]
-    slowest = min(capacities, default=None)
+    slowest = _slowest_bit_s(found)
     for passage in relayed:
         settings = passage.way.settings
         late = quantiles(lateness_ns(passage))
@@ -63,6 +62,30 @@ def _relay(found: Found) -> Iterator[Reason]:
         elif late is not None:
             capacity = settings.capacity_bit_s or slowest
             yield judge.relay_lateness(passage.way.label, late, capacity, settings.delay_ns)
+
+
+def _delays(found: Found) -> Iterator[Reason]:
+    slowest = _slowest_bit_s(found)
+    for passage in found.passages:
+        wire, settings = passage.wire, passage.way.settings
+        # Where an end was not captured there is nothing but the relay's own log, judged above.
+        if passage.way.link.wire == "direct" or wire.sent_ns is None or wire.received_ns is None:
+            continue
+        sequence = sequence_of(passage)
+        if sequence is None:
+            continue
+        arrived = sequence.partner != NONE
+        delays = sequence.received_ns[sequence.partner[arrived]] - sequence.sent_ns[arrived]
+        error = quantiles(delays - settings.delay_ns)
+        if error is not None:
+            capacity = settings.capacity_bit_s or slowest
+            yield judge.delay_error(passage.way.label, error, capacity, settings.delay_ns)
+
+
+def _slowest_bit_s(found: Found) -> int | None:
+    """The lowest capacity in the network, which spaces its packets; None: nothing is shaped."""
+    ways = found.evidence.topology.ways
+    return min((w.settings.capacity_bit_s for w in ways if w.settings.capacity_bit_s), default=None)
 
 
 def _captures(found: Found) -> Iterator[Reason]:

@@ -81,13 +81,28 @@ class Passage:
         return held
 
     @property
+    def unknown(self) -> npt.NDArray[np.bool_] | None:
+        """Per packet at the sender whether the receiver's capture ends too early to tell its fate.
+
+        None where all of it is there: then what did not come is lost.
+        """
+        wire, receiver = self.wire, self.receiver
+        if wire.sent_ns is None or wire.received_ns is None or receiver is None or receiver.whole:
+            return None
+        last = int(wire.received_ns.max(initial=0))
+        unknown: npt.NDArray[np.bool_] = wire.sent_ns + self.way.settings.delay_ns >= last
+        return unknown
+
+    @property
     def lost(self) -> npt.NDArray[np.bool_] | None:
         """Per packet at the sender whether it was lost on the wire.
 
-        It never came and is not held.
+        It never came, is not held, and its fate is known.
         """
-        lost, held = self.wire.lost, self.held
-        return lost if lost is None or held is None else lost & ~held
+        lost = self.wire.lost
+        for other in (self.held, self.unknown):
+            lost = lost if lost is None or other is None else lost & ~other
+        return lost
 
     def fates(self) -> dict[str, int] | None:
         """How many packets of the relay's log met each fate; None without a log."""

@@ -114,10 +114,13 @@ def to_monotonic(t_ns: Times, start: Clock | None, end: Clock | None) -> Times:
         return t_ns
     if start is None or end is None or end.at_monotonic_ns <= start.at_monotonic_ns:
         return t_ns - first.offset_ns
+    gained = end.offset_ns - start.offset_ns
     roughly = t_ns - start.offset_ns
-    share = (roughly - start.at_monotonic_ns) / (end.at_monotonic_ns - start.at_monotonic_ns)
-    drift = np.rint(np.clip(share, 0, 1) * (end.offset_ns - start.offset_ns)).astype(np.int64)
-    moved: Times = roughly - drift
+    # `roughly` runs at the speed of CLOCK_REALTIME: from start to end it counts what that gained
+    # too.
+    span = end.at_monotonic_ns - start.at_monotonic_ns + gained
+    share = np.clip((roughly - start.at_monotonic_ns) / span, 0, 1) if span > 0 else 0.0
+    moved: Times = roughly - np.rint(share * gained).astype(np.int64)
     return moved
 
 
@@ -132,7 +135,10 @@ def _captures(layout: Layout, evidence: Evidence) -> None:
             evidence.missing[f"captures.{node}"] = str(error)
             continue
         evidence.damage += capture.damage
-        packets = capture.packets.take(capture.packets.ethertype != MARKER_ETHERTYPE)
+        packets = capture.packets
+        ours = packets.ethertype == MARKER_ETHERTYPE
+        if ours.any():
+            packets = packets.take(~ours)
         packets.t_ns = to_monotonic(packets.t_ns, manifest.clock_start, manifest.clock_end)
         evidence.captures[node] = NodeCapture(
             node=node,

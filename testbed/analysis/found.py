@@ -9,6 +9,7 @@ import polars as pl
 
 from testbed.analysis.crossings import HostStreams, Passage, Transit
 from testbed.analysis.evidence import Evidence
+from testbed.analysis.metrics.tcp import Explained
 
 Aspect = dict[str, Any] | None
 
@@ -21,6 +22,8 @@ class Found:
     passages: list[Passage]
     transits: list[Transit]
     hosts: list[HostStreams]
+    retransmissions: Explained | None
+    """Of all hosts; None where no host was captured."""
 
     def table(self, name: str) -> pl.DataFrame | None:
         """A table of the evidence."""

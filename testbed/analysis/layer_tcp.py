@@ -9,7 +9,6 @@ import polars as pl
 
 from testbed.analysis.crossings import HostStreams
 from testbed.analysis.found import Aspects, Found
-from testbed.analysis.ledger import explained
 from testbed.analysis.metrics import tcp
 
 _TCP_LOSS: Final = {
@@ -53,7 +52,7 @@ def tcp_aspects(found: Found) -> Aspects | None:
     loss: dict[str, Any] = {}
     order: dict[str, Any] = {}
     pressure: dict[str, Any] = {}
-    why = explained(found.hosts)
+    why = found.retransmissions
     if why is not None:
         loss |= {
             "retransmitted_segments": why.retransmissions,

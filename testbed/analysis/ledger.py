@@ -42,15 +42,18 @@ def ledger(
     passages: list[Passage],
     transits: list[Transit],
     hosts: list[HostStreams],
+    why: Explained | None,
 ) -> Ledger:
     """All rows that the recording allows."""
     rows: list[LedgerRow] = []
     for passage in passages:
         rows += _relay(evidence, passage)
-        rows += _wire(passage)
+        rows += _wire(evidence, passage)
         rows += _queue(evidence, passage)
     rows += [_forwarding(evidence, transit) for transit in transits]
-    rows += _tcp(passages, transits, hosts)
+    if why is not None:
+        rows += _tcp(passages, transits, hosts, why)
+        rows += _kernel(evidence, hosts, why)
     return Ledger(balanced=all(row.balanced is not False for row in rows), rows=rows)
 
 
@@ -152,7 +155,7 @@ def relay_count(evidence: Evidence, link: str, direction: str, what: str) -> int
     return None
 
 
-def _wire(passage: Passage) -> list[LedgerRow]:
+def _wire(evidence: Evidence, passage: Passage) -> list[LedgerRow]:
     wire, label = passage.wire, passage.way.label
     what = f"{label}: wire"
     if wire.sent_ns is None and wire.received_ns is None:
@@ -179,6 +182,33 @@ def _wire(passage: Passage) -> list[LedgerRow]:
     strangers = int((missing != (lost | held)).sum()) + extra
     note = "the packets that did not come are those in the relay's log" if not strangers else ""
     return [row(what, sent, came, int(lost.sum()), int(held.sum()), strangers=strangers, note=note)]
+
+
+def _netem(
+    evidence: Evidence,
+    passage: Passage,
+    what: str,
+    sent: int,
+    came: int,
+    missing: int,
+    extra: int,
+) -> LedgerRow:
+    """A wire without a log: netem counts what it dropped, not which; without loss none may be."""
+    link, way = passage.way.link, passage.way
+    if not way.settings.loss_ratio:
+        return row(what, sent, came, 0, 0, strangers=missing + extra)
+    names = [record.name for record in evidence.manifest.links]
+    # The egress of the inner end that faces the receiver (testbed.network.kernel_wire).
+    device = f"w{names.index(link.name)}{'b' if way.name == 'forward' else 'a'}"
+    table = evidence.table("qdisc")
+    drops = None
+    if table is not None:
+        mine = table.filter((pl.col("kind") == "netem") & (pl.col("interface") == device))
+        drops = int(mine["dropped_packets"].max()) if mine.height else None  # type: ignore[arg-type]
+    note = "dropped: netem's counter"
+    if drops is None:
+        note = f"{missing} packets did not come; netem's counter was not sampled"
+    return row(what, sent, came, drops, 0, strangers=extra, note=note)
 
 
 def _queue(evidence: Evidence, passage: Passage) -> list[LedgerRow]:
@@ -258,11 +288,11 @@ def explained(hosts: list[HostStreams]) -> Explained | None:
 
 
 def _tcp(
-    passages: list[Passage], transits: list[Transit], hosts: list[HostStreams]
+    passages: list[Passage],
+    transits: list[Transit],
+    hosts: list[HostStreams],
+    found: Explained,
 ) -> list[LedgerRow]:
-    found = explained(hosts)
-    if found is None:
-        return []
     rows = []
     observed = all((host.arrived >= 0).all() for host in hosts)
     whole = all(passage.lost is not None for passage in passages)
@@ -273,18 +303,52 @@ def _tcp(
         queued = sum(transit.dropped_segments for transit in transits)
         note = f"dropped: {lost} on wires, {queued} in forwarding nodes"
         rows.append(row("tcp: segments", sent, came, lost + queued, held, note=note))
+    seen = not found.unexplained
+    note = "dropped: explained by a lost segment; left: spurious, the bytes had arrived"
+    if not seen:
+        note = f"of {found.unexplained} it was not observed whether the bytes had arrived"
     rows.append(
         row(
             "tcp: retransmissions",
             found.retransmissions,
-            found.spurious,
-            found.explained_by_loss,
+            found.spurious if seen else None,
+            found.explained_by_loss if seen else None,
             0,
-            note="dropped: explained by a lost segment; left: spurious, the bytes had arrived"
-            + (f"; {found.unexplained} unexplained" if found.unexplained else ""),
+            note=note,
         )
     )
     return rows
+
+
+def _kernel(evidence: Evidence, hosts: list[HostStreams], found: Explained) -> list[LedgerRow]:
+    """The kernels' count of retransmitted segments against those that left, as captured.
+
+    Made only where every end host was captured at all its interfaces and none dropped packets in
+    its own queue, before the capture.
+    """
+    counters = evidence.table("tcp_counters")
+    ends = {name for name in evidence.topology.nodes if not evidence.topology.forwards(name)}
+    whole = all(_captured_whole(evidence, name) for name in ends)
+    if counters is None or not whole or {host.node for host in hosts} != ends:
+        return []
+    if any(root_drops(evidence, name) != 0 for name in ends):
+        return []
+    mine = counters.filter(
+        (pl.col("counter") == "Tcp.RetransSegs") & pl.col("node").is_in(sorted(ends))
+    ).sort("t_ns")
+    if mine["node"].n_unique() != len(ends):
+        return []
+    counted = mine.group_by("node").agg(pl.col("value").last() - pl.col("value").first())
+    kernel = int(counted["value"].sum())
+    return [row("tcp: kernel to captures", kernel, found.retransmissions, 0, 0)]
+
+
+def _captured_whole(evidence: Evidence, node: str) -> bool:
+    capture = evidence.captures.get(node)
+    if capture is None or not capture.whole:
+        return False
+    names = {interface.name for interface in capture.interfaces}
+    return all(i.name in names for i in evidence.topology.nodes[node].interfaces)
 
 
 def _tcp_fates(passages: list[Passage]) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from testbed.analysis.series import (
 from testbed.analysis.topology import Topology, Way
 from testbed.errors import RecordingError
 from testbed.recording.layout import Layout, open_layout
-from testbed.recording.manifest import read_manifest
+from testbed.recording.manifest import Manifest, read_manifest
 
 MAX_CONNECTIONS: Final = 32
 _TAIL_NS: Final = 1_000_000_000
@@ -37,8 +37,9 @@ Times = npt.NDArray[np.int64]
 class _Tables:
     """The tables of a recording, read when they are asked for."""
 
-    def __init__(self, layout: Layout) -> None:
+    def __init__(self, layout: Layout, manifest: Manifest) -> None:
         self._layout = layout
+        self._off = {p.layer: p.reason for p in manifest.probes if not p.observed}
         self.missing: dict[str, str] = {}
 
     def events(self, name: str, series: str) -> pl.DataFrame | None:
@@ -52,7 +53,8 @@ class _Tables:
     def _read(self, path: Path, series: str | None) -> pl.DataFrame | None:
         if not path.is_file():
             if series:
-                self.missing[series] = f"there is no {path.parent.name}/{path.name}"
+                why = self._off.get(path.stem) or f"there is no {path.parent.name}/{path.name}"
+                self.missing.setdefault(series, why)
             return None
         try:
             return pl.read_parquet(path)
@@ -65,7 +67,7 @@ def build_series(root: Path) -> Series:
     layout = open_layout(root)
     manifest = read_manifest(layout)
     topology = Topology(manifest)
-    tables = _Tables(layout)
+    tables = _Tables(layout, manifest)
     http = tables.events("http", "latency")
     crossings = _crossings(tables, topology)
     origin, end = manifest.load_started_ns, manifest.load_ended_ns

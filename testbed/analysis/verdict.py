@@ -75,8 +75,11 @@ def completeness(state: str, failure: str, damage: list[str]) -> list[Reason]:
         message = "the run was stopped: its numbers cover what came before"
         reasons.append(Reason(check=check, status="degraded", message=message))
     else:
-        what = failure.splitlines()[0] if failure else "it ended without a word"
-        reasons.append(Reason(check=check, status="invalid", message=f"the run {state}: {what}"))
+        what = failure.splitlines()[0] if failure else "no reason is known"
+        message = (
+            f"the run failed: {what}" if state == "failed" else "the run never came to its end"
+        )
+        reasons.append(Reason(check=check, status="invalid", message=message))
     if damage:
         more = f" (and {len(damage) - 1} more)" if len(damage) > 1 else ""
         reasons.append(
@@ -115,12 +118,7 @@ def relay_lateness(
             what spaces the packets; None in a network without any.
         delay_ns: of the direction.
     """
-    if capacity_bit_s is not None:
-        bound = serialisation_ns(FULL_FRAME_BYTES, capacity_bit_s)
-        what = f"one packet of {FULL_FRAME_BYTES} bytes takes"
-    else:
-        bound = max(UNSHAPED_LATENESS_NS, round(delay_ns * UNSHAPED_LATENESS_OF_DELAY))
-        what = "the bound without a capacity is"
+    bound, what = _time_bound(capacity_bit_s, delay_ns)
     message = (
         f"{label}: packets left {_us(lateness.p99)} late at p99 (max {_us(lateness.max)}); "
         f"{what} {_us(bound)}"
@@ -133,6 +131,33 @@ def relay_lateness(
         bound=bound,
         unit="ns",
     )
+
+
+def delay_error(label: str, error: Quantiles, capacity_bit_s: int | None, delay_ns: int) -> Reason:
+    """One-way delay from capture to capture beyond the delay that was set, at p99.
+
+    It holds what a relay's own lateness does not: the time until the relay has taken a packet, and
+    it is all there is for a wire in the kernel. Bounds and arguments are those of `relay_lateness`.
+    """
+    bound, what = _time_bound(capacity_bit_s, delay_ns)
+    return Reason(
+        check="delay error",
+        status=_graded(error.p99, bound),
+        message=f"{label}: packets took {_us(error.p99)} longer than the delay set at p99 "
+        f"(p50 {_us(error.p50)}, max {_us(error.max)}); {what} {_us(bound)}",
+        value=error.p99,
+        bound=bound,
+        unit="ns",
+    )
+
+
+def _time_bound(capacity_bit_s: int | None, delay_ns: int) -> tuple[int, str]:
+    """What an error in time is held against, and in words what that is."""
+    if capacity_bit_s is not None:
+        bound = serialisation_ns(FULL_FRAME_BYTES, capacity_bit_s)
+        return bound, f"one packet of {FULL_FRAME_BYTES} bytes takes"
+    bound = max(UNSHAPED_LATENESS_NS, round(delay_ns * UNSHAPED_LATENESS_OF_DELAY))
+    return bound, "the bound without a capacity is"
 
 
 def capture_drops(dropped_packets: int | None, captured_packets: int) -> Reason:

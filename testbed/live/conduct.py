@@ -173,7 +173,9 @@ class Experiment:
         try:
             observers.end_sampler(processes)
             if self._plan is not None:
-                late = observers.bring_captures_up_to_date(processes, self._layout, self._plan)
+                late = observers.bring_captures_up_to_date(
+                    processes, self._layout, self._plan, failed=self._manifest.state != "complete"
+                )
                 self._warn(*late)
             processes.end("capture")
             observers.end_relay(processes)

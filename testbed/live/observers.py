@@ -31,6 +31,7 @@ from testbed.units import NS_PER_MS
 
 SAMPLE_INTERVAL_NS: Final = {"all": 10 * NS_PER_MS, "light": 100 * NS_PER_MS}
 _UP_TO_DATE_S: Final = 10.0
+_UP_TO_DATE_FAILED_S: Final = 0.5
 _POLL_S: Final = 0.01
 _READY_S: Final = 120.0
 """Only a bound on hanging: a process that died is seen at once. An emulated CPU takes 30 s here."""
@@ -177,8 +178,17 @@ def wait_for_captures(processes: Processes) -> None:
                 )
 
 
-def bring_captures_up_to_date(processes: Processes, layout: Layout, plan: NetworkPlan) -> list[str]:
+def bring_captures_up_to_date(
+    processes: Processes, layout: Layout, plan: NetworkPlan, *, failed: bool
+) -> list[str]:
     """Waits until every capture's file holds all that went before.
+
+    Args:
+        processes: with the captures.
+        layout: of the recording.
+        plan: of the network.
+        failed: the run failed or was stopped: somebody waits for the end, and not all may be well
+            with the interfaces (a TAP device without its relay carries no marker).
 
     Returns:
         A warning for each capture that did not get there in time.
@@ -192,12 +202,13 @@ def bring_captures_up_to_date(processes: Processes, layout: Layout, plan: Networ
                 send_marker(interface.name, interface.mac)
         path = partial(layout.capture(node.name))
         waiting[capture.name] = CaptureFile(path, [i.mac for i in watched])
-    deadline = time.monotonic() + _UP_TO_DATE_S
+    patience_s = _UP_TO_DATE_FAILED_S if failed else _UP_TO_DATE_S
+    deadline = time.monotonic() + patience_s
     while waiting and time.monotonic() < deadline:
         waiting = {name: file for name, file in waiting.items() if not file.is_up_to_date()}
         time.sleep(_POLL_S if waiting else 0)
     return [
-        f"{name} did not hand on all its packets within {_UP_TO_DATE_S:g} s: its last ones may lack"
+        f"{name} did not hand on all its packets within {patience_s:g} s: its last ones may lack"
         for name in waiting
     ]
 

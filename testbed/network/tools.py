@@ -20,6 +20,7 @@ _HEAD = """\
 #   unshare --net --mount sh
 #   mount -t tmpfs none /run && mkdir /run/netns && sh -e commands.sh
 # Then each node is a namespace: ip netns exec NODE ping ADDRESS
+# A link made of TAP devices (tuntap) carries nothing until a relay runs between them.
 set -e
 """
 

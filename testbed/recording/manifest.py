@@ -159,5 +159,5 @@ def read_manifest(layout: Layout) -> Manifest:
                 got=found,
             )
         return msgspec.json.decode(data, type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RecordingError(f"{path} is damaged: {error}", where=str(path)) from error

@@ -130,7 +130,7 @@ class Segment:
         line = file.readline(1 << 20)
         try:
             return msgspec.json.decode(line, type=SegmentHeader)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError) as error:
             raise RecordingError(
                 f"{self.path.name} does not begin with a segment header: {error}",
                 where=str(self.path),

@@ -81,8 +81,8 @@ def thinned(
     return [points[place] for place in sorted(chosen)]
 
 
-def layout(x_title: str, y_title: str, *, legend: bool) -> Json:
-    """The layout of a chart; without a legend it needs no room above."""
+def layout(x_title: str, y_title: str) -> Json:
+    """The layout of a chart; its legend is made of buttons outside it, by the page."""
     axis: Json = {
         "gridcolor": "--line",
         "zerolinecolor": "--line",
@@ -97,25 +97,17 @@ def layout(x_title: str, y_title: str, *, legend: bool) -> Json:
     return {
         "xaxis": {**axis, "title": titled(x_title)},
         "yaxis": {**axis, "title": titled(y_title), "rangemode": "tozero"},
-        "margin": {"l": 48, "r": 16, "t": 36 if legend else 10, "b": 44},
-        "height": 320 if legend else 294,
+        "margin": {"l": 48, "r": 16, "t": 10, "b": 44},
+        "height": 294,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
         "font": {"color": "--fg", "family": "--font", "size": 13},
-        "legend": {
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": 1.02,
-            "yanchor": "bottom",
-            "font": {"color": "--fg"},
-        },
         "hoverlabel": {
             "bgcolor": "--card",
             "bordercolor": "--line",
             "font": {"color": "--fg", "family": "--font"},
         },
-        "showlegend": legend,
+        "showlegend": False,
     }
 
 
@@ -197,5 +189,4 @@ def limit(of: Json, y: float, text: str, highest: float) -> Json | None:
         "y": [y, y, None, y * 1.14],
         "line": {"color": "--limit", "width": 1.5, "dash": "dash"},
         "hoverinfo": "skip",
-        "showlegend": False,
     }

@@ -23,6 +23,8 @@ _NODE_WIDTH: Final = 104
 _NODE_HEIGHT: Final = 48
 _MARGIN: Final = 24
 _LABEL_ROW: Final = 16
+_HALF_GAP: Final = 5
+"""From the middle of a link to the line of one direction."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +126,8 @@ def _link(link: LinkRecord, places: Mapping[str, _Place], *, labelled: bool) -> 
         (1, below, link.reverse.bottleneck),
     ):
         for number, text in enumerate(lines if side > 0 else reversed(lines)):
-            y = middle.y + (20 + number * _LABEL_ROW if side > 0 else -11 - number * _LABEL_ROW)
+            away = (21 if side > 0 else 10 if alike else 16) + number * _LABEL_ROW
+            y = middle.y + side * away
             kind = "setting narrow" if narrow else "setting"
             parts.append(f'<text x="{middle.x:g}" y="{y:g}" class="{kind}">{escape(text)}</text>')
     return "".join(parts) + "</g>"
@@ -149,7 +152,8 @@ def _stroke(start: _Place, end: _Place, *, bottleneck: bool, arrow: bool = False
 def _aside(start: _Place, end: _Place) -> tuple[_Place, _Place]:
     """The same line a little to its left, so that the way back has room beside it."""
     length = math.hypot(end.x - start.x, end.y - start.y) or 1.0
-    dx, dy = 4 * (end.y - start.y) / length, -4 * (end.x - start.x) / length
+    dx = _HALF_GAP * (end.y - start.y) / length
+    dy = -_HALF_GAP * (end.x - start.x) / length
     return _Place(start.x + dx, start.y + dy), _Place(end.x + dx, end.y + dy)
 
 

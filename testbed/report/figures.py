@@ -55,8 +55,7 @@ def latency_over_time(series: Series) -> Chart | NoChart:
     if not points:
         return _not_observed(series, "latency", "no request was recorded")
     kept = axes.thinned(points, MAX_POINTS, keep=lambda point: point[2], weight=lambda p: p[1])
-    some_failed = any(point[2] for point in points)
-    layout = axes.layout(axes.TIME_TITLE, "latency", legend=some_failed)
+    layout = axes.layout(axes.TIME_TITLE, "latency")
     axes.time_axis(layout, series.duration_ns, [sorted(point[0] for point in points)])
     unit = axes.latency_axis(layout["yaxis"], sorted(point[1] for point in points))
     completed = [point for point in kept if not point[2]]
@@ -77,7 +76,7 @@ def latency_distribution(series: Series, latencies_ns: Sequence[int]) -> Chart |
             return NoChart("No request was completed.")
         return _not_observed(series, "latency", "no request was recorded")
     ordered = sorted(latencies_ns)
-    layout = axes.layout("latency", "requests (%)", legend=False)
+    layout = axes.layout("latency", "requests (%)")
     unit = axes.latency_axis(layout["xaxis"], ordered)
     layout["yaxis"]["range"] = [0, 103]
     layout["hovermode"] = "x"
@@ -120,7 +119,7 @@ def throughput(series: Series) -> Chart | NoChart:
     shown = min(sum(one.bottleneck for one in lines) or len(lines), _MOST_SHOWN)
     highest = max(max(one.bit_s) for one in lines[:shown])
     unit = axes.rate_unit(highest)
-    layout = axes.layout(axes.TIME_TITLE, f"throughput ({unit.name})", legend=True)
+    layout = axes.layout(axes.TIME_TITLE, f"throughput ({unit.name})")
     layout["hovermode"] = "x unified"
     axes.time_axis(layout, series.duration_ns, [one.t_ns for one in lines])
     data = [
@@ -152,7 +151,7 @@ def queue_length(series: Series, bottlenecks: frozenset[Way] = frozenset()) -> C
     order = sorted(range(len(lines)), key=lambda n: (not narrow[n], -max(lines[n].packets)))
     lines = [lines[place] for place in order]
     shown = min(sum(narrow) or len(lines), _MOST_SHOWN)
-    layout = axes.layout(axes.TIME_TITLE, "queue (packets)", legend=True)
+    layout = axes.layout(axes.TIME_TITLE, "queue (packets)")
     layout["hovermode"] = "x unified"
     axes.time_axis(layout, series.duration_ns, [one.t_ns for one in lines])
     data = [

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import importlib.util
+import shlex
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -105,7 +106,7 @@ def render(
         summary=summary,
         meaning=_MEANINGS[summary.verdict.status],
         title=_title(summary),
-        command=repeat_command(manifest),
+        command=[shlex.quote(word) for word in repeat_command(manifest)],
         scenario=as_toml(manifest.scenario),
         picture=drawing.draw(manifest),
         rows=wording.rows(summary.layers),

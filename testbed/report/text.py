@@ -69,13 +69,20 @@ def render(
     return Group(*parts)
 
 
-def repeat_command(manifest: Manifest) -> str:
-    """The command that repeats a run, its seed included."""
+def repeat_command(manifest: Manifest) -> list[str]:
+    """The command that repeats a run: with its seed, and without its folder, which is taken."""
     command = list(manifest.command)
-    is_run = "run" in command[1:2]
-    if is_run and not any(word == "--seed" or word.startswith("--seed=") for word in command):
-        command += ["--seed", str(manifest.seed)]
-    return shlex.join(command)
+    if command[1:2] != ["run"]:
+        return command
+    repeated, words = [], iter(command)
+    for word in words:
+        if word == "--out":
+            next(words, None)
+        elif not word.startswith("--out="):
+            repeated.append(word)
+    if not any(word == "--seed" or word.startswith("--seed=") for word in repeated):
+        repeated += ["--seed", str(manifest.seed)]
+    return repeated
 
 
 def _section(title: str, content: RenderableType) -> list[RenderableType]:
@@ -195,8 +202,8 @@ def _cell(cell: wording.Cell, most: int, width: int) -> Text:
 def _links(summary: Summary, width: int) -> RenderableType:
     roomy = width >= _ROOMY
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("", overflow="fold", min_width=14)
-    heads = ["sent", *(["delivered"] if roomy else []), "lost", "reordered", "queue\ndrops"]
+    table.add_column("", overflow="fold")
+    heads = ["sent", *(["delivered"] if roomy else []), "lost", "out of\norder", "queue\ndrops"]
     heads += ["one-way delay\np50 / p99", *(["capacity"] if roomy else []), "peak\nuse"]
     for head in heads:
         table.add_column(head, justify="right", vertical="bottom", no_wrap=True)
@@ -303,6 +310,6 @@ def _next(root: Path, manifest: Manifest | None) -> RenderableType:
     if page.is_file():
         table.add_row("in a browser", Text(str(page)))
     if manifest is not None and manifest.command:
-        table.add_row("repeat", Text(clean(repeat_command(manifest))))
+        table.add_row("repeat", Text(clean(shlex.join(repeat_command(manifest)))))
     table.add_row("judge again", Text(shlex.join(["testbed", "analyse", str(root)])))
     return table

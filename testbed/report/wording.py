@@ -87,17 +87,21 @@ class Figure:
     """Whether it is only what others are a part of."""
 
     def __str__(self) -> str:
-        return f"{self.value} {self.words}" if self.counted else f"{self.words} {self.value}"
+        return self.unbroken.replace(NO_BREAK, " ")
 
     @property
     def unbroken(self) -> str:
         """The same with no-break spaces in the value, for a column that wraps."""
-        return str(replace(self, value=self.value.replace(" ", NO_BREAK)))
+        value = self.value.replace(" ", NO_BREAK)
+        return f"{value} {self.words}" if self.counted else f"{self.words} {value}"
 
     @property
     def full(self) -> str:
-        """The same with all that there is."""
-        return f"{self.words} {self.detail}" if self.detail else str(self)
+        """The same with all that there is, numbers and units kept together."""
+        if not self.detail:
+            return self.unbroken
+        parts = (part.replace(" ", NO_BREAK) for part in self.detail.split(", "))
+        return f"{self.words} {', '.join(parts)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +198,8 @@ def _belongs(shown: list[Figure], name: str, value: Any) -> bool:
         return True
     if kind == "ratio" and last.counted and isinstance(value, int | float):
         if not last.zero:
-            shown[-1] = replace(last, words=f"{last.words} ({scale.percent(value)})")
+            share = scale.percent(value).replace(" ", NO_BREAK)
+            shown[-1] = replace(last, words=f"{last.words} ({share})")
         return True
     return False
 

@@ -71,7 +71,12 @@ def build_scenario(
 
     base = read(Scenario, table)
     chosen = read(Scenario, {"topology": _ANY, **given}, from_text=spelling == "command line")
-    in_file = [finding.as_problem() for finding in base.findings] if file else []
+    in_file = []
+    for finding in base.findings:
+        if file:
+            in_file.append(finding.as_problem())
+        else:
+            problems.append(_as_typed(finding, spelling, target=True))
     problems += [_as_typed(finding, spelling) for finding in chosen.findings]
     for finding in name_findings(_merged(table, given)):
         if _holds(given, finding.path):

@@ -1,6 +1,6 @@
 """Fixtures of the tests that build networks: one run that many tests look at, and a guard over all.
 
-Each of these tests runs in private namespaces, so they need no privilege and can run beside anything.
+Each of these tests runs in private namespaces: they need no privilege and run beside anything.
 """
 
 from __future__ import annotations

@@ -72,7 +72,7 @@ def test_every_namespace_that_matters_is_its_own(ordinary_user: bool) -> None:
     kinds = ["pid", "mnt", "net", *(["user"] if ordinary_user else [])]
     script = "; ".join(f"readlink /proc/self/ns/{kind}" for kind in kinds)
     inside = output_of(script, ordinary_user=ordinary_user).split()
-    outside = [os.readlink(f"/proc/self/ns/{kind}") for kind in kinds]
+    outside = [str(Path(f"/proc/self/ns/{kind}").readlink()) for kind in kinds]
     assert [a for a, b in zip(inside, outside, strict=True) if a == b] == []
 
 

@@ -22,8 +22,9 @@ FRAMES = 23
 SIZES = [60 + 61 * (n % 23) for n in range(FRAMES)]
 """60 (the smallest Ethernet frame) to 1402 bytes, all different."""
 LATE_NS = 50 * MS
-"""How late half of the frames may be at most: on an idle machine it is 0.1 ms; other work may hold
-the two CPUs for tens of milliseconds, and more than that for half of the frames would be an error."""
+"""How late half of the frames may be at most: 0.1 ms on an idle machine. Other work may hold the
+two CPUs for tens of milliseconds; half of the frames later than that would be an error.
+"""
 
 
 def wire(delay_ns: int = 0, loss_ratio: float = 0.0) -> WireConfig:

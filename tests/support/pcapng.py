@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from testbed.events.link import MARKER_ETHERTYPE
+
 _INTERFACE, _STATISTICS, _PACKET = 1, 5, 6
 _DIGEST_BYTES = 128
 """The first bytes of a frame tell the packets of a test apart: TCP sequence numbers and IP ids."""
@@ -31,6 +33,11 @@ class CapturedFrame(NamedTuple):
         return zlib.crc32(self.data[:_DIGEST_BYTES])
 
     @property
+    def ethertype(self) -> int:
+        """What is in it."""
+        return int.from_bytes(self.data[12:14], "big")
+
+    @property
     def source_mac(self) -> str:
         """As in the manifest."""
         return self.data[6:12].hex(":")
@@ -46,6 +53,9 @@ class Capture(NamedTuple):
     """A capture: its frames in the order of the file, and what it dropped by interface."""
 
     frames: list[CapturedFrame]
+    """Without the testbed's markers."""
+    markers: list[CapturedFrame]
+    """Frames of the testbed itself, by which it knows that a capture is up to date."""
     dropped: dict[str, int]
 
 
@@ -78,7 +88,11 @@ def read_pcapng(path: Path) -> Capture:
             options = dict(_options(body[12:]))
             dropped[names[number]] = int.from_bytes(options[5], "little")  # isb_ifdrop
         position += length
-    return Capture(frames, dropped)
+    return Capture(
+        [frame for frame in frames if frame.ethertype != MARKER_ETHERTYPE],
+        [frame for frame in frames if frame.ethertype == MARKER_ETHERTYPE],
+        dropped,
+    )
 
 
 def _options(data: bytes) -> Iterator[tuple[int, bytes]]:

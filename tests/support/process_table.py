@@ -73,16 +73,15 @@ def children(process: int) -> list[int]:
 
 def pid_namespace(process: int) -> str:
     """What names the PID namespace that a process is in: ``pid:[4026532281]``."""
-    return os.readlink(f"/proc/{process}/ns/pid")
+    return str(Path(f"/proc/{process}/ns/pid").readlink())
 
 
 def members(namespace: str) -> list[int]:
-    """The living processes in a PID namespace; one that has ended and waits for its parent to see it
-    (a zombie) is none."""
+    """The living processes in a PID namespace; a zombie, which only waits to be seen, is none."""
     found = []
     for path in _processes():
         try:
-            if os.readlink(path / "ns/pid") == namespace and _state_and_parent(path)[0] != "Z":
+            if str((path / "ns/pid").readlink()) == namespace and _state_and_parent(path)[0] != "Z":
                 found.append(int(path.name))
         except OSError:
             continue

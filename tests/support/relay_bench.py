@@ -31,6 +31,4 @@ def run_lab(folder: Path, **orders: Any) -> Outcome:
     assert done.returncode == 0, done.stderr
     seen = msgspec.json.decode(done.stdout, type=Seen)
     written = partial(log)
-    return Outcome(
-        seen, read_relay_log(written, "forward"), read_relay_log(written, "reverse")
-    )
+    return Outcome(seen, read_relay_log(written, "forward"), read_relay_log(written, "reverse"))

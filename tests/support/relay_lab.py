@@ -20,7 +20,6 @@ from pathlib import Path
 
 import msgspec
 
-from testbed.sandbox.netns import of_node, visiting
 from testbed.network.relay.config import (
     LinkConfig,
     RelayAnswer,
@@ -30,9 +29,10 @@ from testbed.network.relay.config import (
     WireCounts,
 )
 from testbed.recording.layout import create_partial
+from testbed.sandbox.netns import of_node, visiting
 
-ETHERTYPE = 0x88B5
-"""Local experimental ethertype 1 (IEEE 802): nothing else uses it."""
+ETHERTYPE = 0x88B6
+"""Local experimental EtherType 2 (IEEE 802-2014, 9.2.4): nothing else uses it."""
 _HEADER = b"\xff" * 6 + b"\x02\x00\x00\x00\x00\x01" + struct.pack(">H", ETHERTYPE)
 _DEADLINE_S = 30.0
 
@@ -178,9 +178,7 @@ def _answer(relay: subprocess.Popen[bytes]) -> RelayAnswer:
     return msgspec.json.decode(relay.stdout.readline(), type=RelayAnswer)
 
 
-def _wait(
-    nodes: list[Node], orders: Orders, taken: dict[str, int], arrived: bool = False
-) -> None:
+def _wait(nodes: list[Node], orders: Orders, taken: dict[str, int], arrived: bool = False) -> None:
     """Until the relay has taken so many frames of each node and, if asked, all have arrived."""
     deadline = time.monotonic() + _DEADLINE_S
     while True:

@@ -163,7 +163,7 @@ def test_ip_options_ipv6_udp_icmp_and_fragments(tmp_path: Path) -> None:
 
 
 def test_sack_and_dsack(tmp_path: Path) -> None:
-    """RFC 2883: a first block below the acknowledgement, or inside the second, reports a duplicate."""
+    """RFC 2883: a first block below the acknowledgement or in the second reports a duplicate."""
 
     def ack(*blocks: tuple[int, int], number: int = 5000) -> bytes:
         tcp = f.tcp(1, 2, 3, number, options=f.timestamps(9, 8) + f.sack(*blocks))

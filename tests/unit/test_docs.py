@@ -1,4 +1,4 @@
-"""What docs/ says is what the code does: fields, options, exit codes, checks and links are compared.
+"""What docs/ says is what the code does: fields, options, exit codes, checks, links.
 
 A page documents a type under a heading with the type's name in backquotes, in a table whose first
 column is the field's name in backquotes.
@@ -9,18 +9,23 @@ from __future__ import annotations
 import ast
 import importlib
 import re
+import tomllib
 from pathlib import Path
 from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 import typer.main
 
 from testbed import cli, errors, pytest_plugin
 from testbed.analysis import checks, summary, verdict
+from testbed.analysis.analyse import analyse
 from testbed.events import LAYERS
 from testbed.recording import manifest
 from testbed.scenario import catalogue, model
+from tests.builders.frames import ACK, SYN, tcp
+from tests.builders.recordings import MS, Run
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -64,6 +69,18 @@ def names_by_heading(page: Path) -> dict[str, list[str]]:
         elif match := NAMED.match(line):
             found.setdefault(here, []).append(match[1])
     return found
+
+
+def all_names_by_heading(page: Path) -> dict[str, list[str]]:
+    """The same for rows that name several, and for headings of any kind."""
+    found: dict[str, list[str]] = {}
+    here = ""
+    for line in prose(page):
+        if match := HEADING.fullmatch(line):
+            here = match[2]
+        elif line.startswith("| `"):
+            found.setdefault(here, []).extend(re.findall(r"`(\w+)`", line.split("|")[1]))
+    return {heading: sorted(names) for heading, names in found.items()}
 
 
 def names_of_types(page: Path) -> dict[str, list[str]]:
@@ -118,8 +135,66 @@ def test_recording_page_has_every_field_of_the_manifest() -> None:
     assert names_of_types(REFERENCE / "recording.md") == structs(manifest)
 
 
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, summary.Summary]:
+    """A recording with one packet each way, analysed."""
+    run = Run()
+    run.send("server", 0, tcp(40000, 8000, 99, flags=SYN))
+    run.send("client", 5 * MS, tcp(8000, 40000, 499, 100, flags=SYN | ACK))
+    root = run.write(tmp_path_factory.mktemp("docs") / "run").root
+    return root, analyse(root)
+
+
+def test_every_figure_of_every_layer_is_documented(
+    recording: tuple[Path, summary.Summary],
+) -> None:
+    figures = {
+        name: sorted(
+            f for aspect in (layer.loss, layer.reordering, layer.backpressure) for f in aspect or ()
+        )
+        for name, layer in recording[1].layers.items()
+        if layer.status == "observed"
+    }
+    assert all_names_by_heading(REFERENCE / "figures.md") == figures
+
+
+def test_every_row_of_the_ledger_is_documented(recording: tuple[Path, summary.Summary]) -> None:
+    rows = {row.what.rpartition(": ")[2] for row in recording[1].ledger.rows}
+    assert set(names_by_heading(REFERENCE / "summary.md")["Rows of the ledger"]) == rows
+
+
+def test_every_column_of_the_tables_of_captures_is_documented(
+    recording: tuple[Path, summary.Summary],
+) -> None:
+    tables = {
+        name: sorted(pl.read_parquet_schema(recording[0] / "events" / f"{name}.parquet"))
+        for name in ("packets", "crossings")
+    }
+    assert names_of_types(REFERENCE / "captures.md") == tables
+
+
+def test_every_file_of_a_recording_is_documented(recording: tuple[Path, summary.Summary]) -> None:
+    found = {str(path.relative_to(recording[0])) for path in recording[0].rglob("*.parquet")}
+    named = {
+        name
+        for page in ("events/README.md", "recording.md")
+        for name in re.findall(r"`((?:events|links)/[^`]+)`", (REFERENCE / page).read_text("utf-8"))
+    }
+    assert {f"links/{name}.parquet" for name in ("client-r1", "r1-server")} <= found
+    assert {name for name in found if name.startswith("events/")} <= named
+
+
 def test_scenario_page_has_every_key() -> None:
     assert names_of_types(REFERENCE / "scenario_file.md") == structs(model)
+
+
+def test_the_import_contract_is_drawn_as_it_is_checked() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = project["tool"]["importlinter"]["contracts"]
+    layers = next(contract["layers"] for contract in contracts if contract["type"] == "layers")
+    drawing = " > ".join(layer for layer in layers if not layer.startswith("("))
+    page = (DOCS / "explanation" / "design.md").read_text(encoding="utf-8")
+    assert f" {drawing} " in " ".join(page.split())
 
 
 def test_every_exit_code_is_documented() -> None:
@@ -183,7 +258,7 @@ def test_every_name_that_a_scenario_can_use_is_in_the_readme() -> None:
 
 
 def check_names(module: Any) -> set[str]:
-    """The names of checks in a module's source: ``check=...`` and first arguments of its helpers."""
+    """The names of checks in a source: ``check=...`` and first arguments of its helpers."""
     found: set[object] = set()
     for node in ast.walk(ast.parse(Path(module.__file__).read_bytes())):
         if isinstance(node, ast.Call):
@@ -241,6 +316,6 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_name)
 def test_prose_keeps_to_the_line_length(page: Path) -> None:
-    # Rows of a table cannot be broken, nor can a line that is one link.
-    long = [line for line in prose(page) if len(line) > 100 and not line.startswith("|")]
-    assert long == []
+    # Neither rows of a table nor commands can be broken.
+    lines = [line for line in prose(page) if not line.startswith(("|", "    "))]
+    assert [line for line in lines if len(line) > 100] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,6 @@ from testbed import doctor
 from testbed.doctor import Ability, examine, install_line, missing_tools
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-WITH_MININET = {"net-tools"}
-"""Debian's mininet package depends on it (apt-cache depends mininet)."""
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +40,7 @@ def test_the_packages_are_those_that_tb_installs() -> None:
     lines = (REPOSITORY / "debian-packages.txt").read_text(encoding="utf-8").splitlines()
     installed = {line.split()[0] for line in lines if line and not line.startswith("#")}
     needed = {*doctor.TOOLS.values(), *doctor.SHELL_TOOLS.values()}
-    assert needed - installed == WITH_MININET & needed
+    assert needed <= installed
 
 
 def test_each_ability_has_a_name_of_its_own(abilities: list[Ability]) -> None:
@@ -71,8 +70,8 @@ def test_a_machine_that_runs_these_tests_can_do_what_a_run_requires(
 
 
 def test_a_sandbox_that_fails_says_so_and_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    # No program of that name: the sandbox's own process reports it and ends with code 3.
-    monkeypatch.setattr(doctor.sys, "executable", "/bin/false")
+    # An interpreter that fails at once stands for a kernel that refuses.
+    monkeypatch.setattr(sys, "executable", "/bin/false")
     found = {a.name: a for a in examine()}
     assert not found["private namespaces"].ok
     assert not found["htb"].ok

@@ -15,7 +15,7 @@ from testbed.network.plan import NetworkPlan, make_plan
 from testbed.network.topology import Topo, load_topology
 from testbed.scenario import Link, Scenario
 
-Build = Callable[[Topo], None]
+Build = Callable[[Topo], object]
 MS = 1_000_000
 
 
@@ -39,11 +39,12 @@ def problems_of(build: Build, **fields: Any) -> list[str]:
     return [str(problem) for problem in caught.value.problems]
 
 
-def pair(topo: Topo, **link: Any) -> None:
+def pair(topo: Topo, **link: Any) -> Topo:
     """Two hosts and a link."""
     topo.addHost("a")
     topo.addHost("b")
     topo.addLink("a", "b", **link)
+    return topo
 
 
 def through_router(topo: Topo, **link: Any) -> None:
@@ -130,7 +131,6 @@ def test_only_a_link_that_needs_a_wire_has_one() -> None:
     ],
 )
 def test_roles(build: Build, roles: dict[str, str]) -> None:
-    # Addresses of one's own: without a router between them, segments could not tell their own.
     assert {node.name: node.role for node in plan_of(build).nodes} == roles
 
 

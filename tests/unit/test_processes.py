@@ -160,10 +160,16 @@ def test_records_say_how_each_ended(processes: Processes) -> None:
 
 
 def test_none_outlives_the_block_not_even_when_it_fails(layout: Layout) -> None:
-    with pytest.raises(KeyError), Processes(layout) as processes:
-        process = start(processes, "echo ready; read line; exit 9")
-        raise KeyError
-    assert process.exit_code == 9
+    started: list[ManagedProcess] = []
+
+    def fail() -> None:
+        with Processes(layout) as processes:
+            started.append(start(processes, "echo ready; read line; exit 9"))
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert [process.exit_code for process in started] == [9]
 
 
 def test_each_has_a_session_of_its_own(processes: Processes) -> None:

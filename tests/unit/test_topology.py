@@ -1,5 +1,5 @@
-"""Rule: a target that names no topology is one clear error that says what is accepted, and user code
-that raises is named with its place.
+"""Rule: a target that names no topology is one clear error that says what is accepted, and user
+code that raises is named with its place.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Rule: ``in == delivered + lost + overflow + held`` at every moment, and a packet's fate depends on
-its number alone.
+"""Rule: ``in == delivered + lost + overflow + held`` at every moment, and a packet's fate depends
+on its number alone.
 """
 
 from __future__ import annotations

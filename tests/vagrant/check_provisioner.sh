@@ -41,6 +41,7 @@ inside() {
         mount --bind "$0" "$0"
         cd "$0"
         mount --rbind /dev dev
+        mount -t sysfs sysfs sys # as on any machine; without it nobody but root may mount another
         pivot_root . mnt
         cd /
         mount -t proc proc /proc
@@ -59,7 +60,7 @@ provision() {
 }
 
 snapshot() {
-    inside find / -xdev \( -path /proc -o -path /dev \) -prune -o \
+    inside find / -xdev \( -path /proc -o -path /dev -o -path /sys \) -prune -o \
         -printf '%p %y %s %U:%G %m %T@ %l\n' | sort
 }
 
@@ -96,7 +97,8 @@ unchanged_by() {
 # 5: the run is done, and its timing was too poor to be trusted; which is no fault of the provisioner.
 run_topology() {
     local code=0
-    as_vagrant testbed run single_bottleneck --requests 20 --out /home/vagrant/recording || code=$?
+    as_vagrant timeout 120 testbed run single_bottleneck --requests 20 \
+        --out /home/vagrant/recording || code=$?
     [[ $code -eq 0 || $code -eq 5 ]]
 }
 

@@ -31,6 +31,8 @@ _OLD_PACKET: Final = 2
 _SIMPLE_PACKET: Final = 3
 _STATISTICS: Final = 5
 _ENHANCED_PACKET: Final = 6
+_SCAN_WORDS: Final = 1 << 22
+"""Words that are looked through at once: a mask of 4 MiB."""
 _PACKET_WORDS: Final = 7
 """Words of an enhanced packet block before its data."""
 _LINKTYPE_ETHERNET: Final = 1
@@ -174,22 +176,47 @@ def _load(path: Path) -> tuple[Words, Words, str, int]:
 
 
 def _walk(words: Words) -> npt.NDArray[np.int64]:
-    """Where blocks begin, as far as their lengths make sense, shape (blocks,)."""
-    view = memoryview(words)  # type: ignore[arg-type]  # numpy arrays are buffers
-    end = len(view)
-    starts: list[int] = []
-    append = starts.append
+    """Where blocks begin, as far as their lengths make sense, shape (blocks,).
+
+    Nearly all blocks hold packets. So first every word that looks like the head of such a block is
+    found, all at once; of these, rows in which each block ends where the next begins are taken
+    whole. Only where a row breaks, at another kind of block or at packet data that looks like a
+    block, is the next block looked for by itself.
+    """
+    looks, lengths = _packet_heads(words)
+    breaks = np.flatnonzero(looks[:-1] + lengths[:-1] != looks[1:])
+    breaks = np.append(breaks, looks.size - 1)
+    rows: list[npt.NDArray[np.int64]] = []
     position = 0
-    while position + 3 <= end:
-        length = view[position + 1]
-        if length < 12 or length & 3:
+    while position + 3 <= words.size:
+        first = int(np.searchsorted(looks, position))
+        if first < looks.size and looks[first] == position:
+            last = int(breaks[np.searchsorted(breaks, first)])
+            rows.append(looks[first : last + 1])
+            position = int(looks[last] + lengths[last])
+            continue
+        length = int(words[position + 1])
+        if length < 12 or length & 3 or position + (length >> 2) > words.size:
             break
-        following = position + (length >> 2)
-        if following > end:
-            break
-        append(position)
-        position = following
-    return np.array(starts, dtype=np.int64)
+        rows.append(np.array([position], np.int64))
+        position += length >> 2
+    return np.concatenate(rows) if rows else np.empty(0, np.int64)
+
+
+def _packet_heads(words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Words that look like the head of a packet block, and how many words that block has."""
+    found = [
+        np.flatnonzero(words[first : first + _SCAN_WORDS] == _ENHANCED_PACKET) + first
+        for first in range(0, words.size, _SCAN_WORDS)
+    ]
+    looks = np.concatenate(found) if found else np.empty(0, np.int64)
+    looks = looks[looks + 8 <= words.size]
+    length = words[looks + 1].astype(np.int64)
+    good = (length >= 32) & (length & 3 == 0) & (looks + (length >> 2) <= words.size)
+    looks, length = looks[good], length[good]
+    # The length stands at both ends of a block.
+    whole = words[looks + (length >> 2) - 1] == length
+    return looks[whole], length[whole] >> 2
 
 
 def _whole(words: Words, starts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:

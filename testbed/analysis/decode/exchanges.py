@@ -30,7 +30,7 @@ def read_exchanges(segment: Segment, kind: type[_Row]) -> tuple[list[_Row], int]
     for frame in segment.frames():
         try:
             found.append(decode(frame.payload))
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, UnicodeDecodeError):
             damaged += 1
     return found, damaged
 

@@ -43,6 +43,8 @@ class Group:
     """Shape (messages, length), the nlmsghdr included."""
     reply: npt.NDArray[np.int64]
     """The reply that each message was in."""
+    place: npt.NDArray[np.int64]
+    """Where each message stands among all of its type, over all replies."""
     attributes: Attributes
 
     def number(self, offset: int, size: int, *, big_endian: bool = False) -> npt.NDArray[np.int64]:
@@ -77,7 +79,7 @@ def groups(
     for size in np.unique(length):
         mine = np.flatnonzero(length == size)
         matrix = np.lib.stride_tricks.sliding_window_view(data, int(size))[start[mine]]
-        yield from _by_layout(matrix, reply[mine], HEADER_BYTES + struct_bytes, nested)
+        yield from _by_layout(matrix, reply[mine], mine, HEADER_BYTES + struct_bytes, nested)
 
 
 def _messages(
@@ -100,7 +102,11 @@ def _messages(
 
 
 def _by_layout(
-    matrix: Matrix, reply: npt.NDArray[np.int64], start: int, nested: frozenset[int]
+    matrix: Matrix,
+    reply: npt.NDArray[np.int64],
+    place: npt.NDArray[np.int64],
+    start: int,
+    nested: frozenset[int],
 ) -> Iterator[Group]:
     remaining = np.arange(len(matrix))
     while remaining.size:
@@ -112,7 +118,7 @@ def _by_layout(
         same = (matrix[np.ix_(remaining, heads)] == first[heads]).all(axis=1)
         same[0] = True
         rows = remaining[same]
-        yield Group(matrix[rows], reply[rows], attributes)
+        yield Group(matrix[rows], reply[rows], place[rows], attributes)
         remaining = remaining[~same]
 
 

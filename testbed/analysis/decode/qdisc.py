@@ -34,7 +34,10 @@ def decode_qdiscs(samples: Samples, names: dict[str, dict[int, str]]) -> pl.Data
     t_ns = samples.t_ns
     found = groups(samples.payload, _RTM_NEWQDISC, _TCMSG_BYTES, nested=frozenset({_TCA_STATS2}))
     parts = [_rows(group, samples.node, t_ns, names) for group in found]
-    return pl.concat([empty(QdiscSample), *parts]).sort("t_ns", "node", maintain_order=True)
+    if not parts:
+        return empty(QdiscSample)
+    # In the kernel's order, which is that of tc: a parent stands before its children.
+    return pl.concat(parts).sort("t_ns", "node", "place").drop("place")
 
 
 def _rows(
@@ -64,7 +67,8 @@ def _rows(
     for place, name in enumerate(_QUEUE_FIELDS):
         columns[name] = _or_zeros(group.attribute(_QUEUE, place * 4, 4), count)
     table = from_columns(QdiscSample, columns)
-    return table.filter(pl.lit(_BASIC in group.attributes))
+    table = table.with_columns(pl.Series("place", group.place))
+    return table if _BASIC in group.attributes else table.clear()
 
 
 def _or_zeros(values: npt.NDArray[np.int64] | None, count: int) -> npt.NDArray[np.int64]:

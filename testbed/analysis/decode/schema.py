@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 _TYPES: Mapping[Any, type[pl.DataType]] = {
@@ -70,9 +71,9 @@ def from_columns(row: type[msgspec.Struct], columns: Mapping[str, Any]) -> pl.Da
     return pl.DataFrame(series)
 
 
-def code_column(codes: Any, names: Sequence[str]) -> pl.Series:
+def code_column(codes: npt.ArrayLike, names: Sequence[str]) -> pl.Series:
     """Strings from numbers that count them; beyond the names: null."""
-    known = pl.Series(list(names), dtype=pl.String)
-    array = np.asarray(codes)
-    index = pl.Series(np.where(array < len(known), array, -1).astype(np.int64))
-    return known.gather(index.replace(-1, None)) if len(known) else pl.Series([None] * len(index))
+    array = np.asarray(codes).astype(np.int64)
+    unknown = (array < 0) | (array >= len(names))
+    known = pl.Series([*names, None], dtype=pl.String)
+    return known.gather(np.where(unknown, len(names), array))

@@ -138,7 +138,7 @@ def _socket_rows(group: Group, common: dict[str, Any]) -> pl.DataFrame:
 
 def _tcp_rows(group: Group, common: dict[str, Any]) -> pl.DataFrame:
     columns = dict(common)
-    state = group.attribute(_INFO, 1, 1)
+    state = group.number(group.attributes[_INFO][0] + 1, 1)
     columns["congestion_state"] = code_column(state, CONGESTION_STATES).fill_null("?")
     for name, (offset, size, factor) in _TCP_INFO.items():
         values = group.attribute(_INFO, offset, size)

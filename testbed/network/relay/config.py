@@ -52,6 +52,6 @@ class RelayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A line on the relay's standard output: first when it is ready, then when it ends."""
 
     scheduler: str
-    """``fifo`` under SCHED_FIFO, else ``other``."""
+    """``fifo`` under SCHED_FIFO, else ``other`` (with the shortest slice there is)."""
     counts: dict[str, dict[str, WireCounts]] | None = None
     """By link and direction, in the last answer."""

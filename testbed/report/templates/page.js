@@ -20,16 +20,56 @@
     return value;
   }
 
-  function draw(width) {
-    const style = getComputedStyle(document.documentElement);
-    for (const [name, figure] of Object.entries(figures)) {
-      const place = document.getElementById("chart-" + name);
-      const shown = resolved(figure, style);
-      if (width) { shown.layout.width = width; } else { shown.layout.autosize = true; }
-      Plotly.react(place, shown.data, shown.layout, options);
+  // The sign of a trace in the legend: its marker or a piece of its line.
+  function sign(trace) {
+    const found = document.createElement("span");
+    if (trace.mode === "markers") {
+      found.textContent = trace.marker.symbol === "x" ? "✖" : "●";
+      found.style.color = `var(${trace.marker.color})`;
+    } else {
+      const dash = { solid: "solid", dot: "dotted" }[trace.line.dash] || "dashed";
+      found.className = "stroke";
+      found.style.borderTop = `3px ${dash} var(${trace.line.color})`;
     }
+    found.setAttribute("aria-hidden", "true");
+    return found;
   }
 
+  // A button for each named trace that switches it on and off; none where there is only one.
+  function legend(name, figure) {
+    const named = figure.data.filter((trace) => trace.name);
+    if (named.length < 2 && !named.some((trace) => trace.name === "failed")) return;
+    const list = document.createElement("div");
+    list.className = "legend";
+    list.setAttribute("role", "group");
+    list.setAttribute("aria-label", "Shown in the chart");
+    for (const trace of named) {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.append(sign(trace), trace.name);
+      button.setAttribute("aria-pressed", String(trace.visible !== "legendonly"));
+      button.addEventListener("click", () => {
+        trace.visible = trace.visible === "legendonly" ? true : "legendonly";
+        button.setAttribute("aria-pressed", String(trace.visible !== "legendonly"));
+        drawOne(name, figure);
+      });
+      list.append(button);
+    }
+    document.getElementById("chart-" + name).before(list);
+  }
+
+  function drawOne(name, figure, width) {
+    const style = getComputedStyle(document.documentElement);
+    const shown = resolved(figure, style);
+    if (width) { shown.layout.width = width; } else { shown.layout.autosize = true; }
+    Plotly.react(document.getElementById("chart-" + name), shown.data, shown.layout, options);
+  }
+
+  function draw(width) {
+    for (const [name, figure] of Object.entries(figures)) drawOne(name, figure, width);
+  }
+
+  for (const [name, figure] of Object.entries(figures)) legend(name, figure);
   draw();
   dark.addEventListener("change", () => draw());
   window.addEventListener("beforeprint", () => {

@@ -1,0 +1,86 @@
+"""Rule: a run changes nothing outside of its own folder: no interface, no namespace, no sysctl, no
+process.
+"""
+
+from __future__ import annotations
+
+import uuid
+from pathlib import Path
+
+import pytest
+
+from testbed import run
+from testbed.recording.progress import LoadProgress, Progress
+from tests.support import host
+from tests.support.process_table import MARK, marked
+from tests.support.runs import scenario
+
+
+def test_before_while_and_after_a_run_the_machine_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, name)
+    seen: list[tuple[host.Host, list[int]]] = []
+
+    def look(event: Progress) -> None:
+        if isinstance(event, LoadProgress) and not seen:
+            seen.append((host.look(), marked(name)))
+
+    before = host.look()
+    assert len(before.sysctls) > 500
+    run(scenario(30), tmp_path / "out", look)
+    after = host.look()
+
+    (during, processes) = seen[0]
+    # Sandbox (2), live, three node shells, server, client, relay, sampler, three captures: all of
+    # them could be seen here, and nothing of their network.
+    assert len(processes) >= 13
+    assert host.changes(before, during) == []
+    assert host.changes(before, after) == []
+    assert marked(name) == []
+
+
+def test_network_namespaces_end_with_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = uuid.uuid4().hex
+    monkeypatch.setenv(MARK, name)
+    used: set[str] = set()
+
+    def look(event: Progress) -> None:
+        if isinstance(event, LoadProgress):
+            used.update(network_namespace(process) for process in marked(name))
+
+    run(scenario(30), tmp_path / "out", look)
+    ours = network_namespace("self")
+    # The sandbox's own and one for each of the three nodes.
+    assert len(used - {ours}) == 4
+    # A namespace lives while a process, a descriptor or a mount holds it.
+    assert namespaces_in_use() & (used - {ours}) == set()
+
+
+def network_namespace(process: int | str) -> str:
+    """What names it: ``net:[4026531840]``."""
+    return str(Path(f"/proc/{process}/ns/net").readlink())
+
+
+def namespaces_in_use() -> set[str]:
+    """Network namespaces of any process, or held by a descriptor of one."""
+    found = set()
+    for path in Path("/proc").glob("[0-9]*"):
+        for place in (path / "ns" / "net", *descriptors(path)):
+            try:
+                target = str(place.readlink())
+            except OSError:
+                continue
+            if target.startswith("net:["):
+                found.add(target)
+    return found
+
+
+def descriptors(process: Path) -> list[Path]:
+    try:
+        return list((process / "fd").iterdir())
+    except OSError:  # another user's, or gone
+        return []

@@ -1,0 +1,292 @@
+"""The command line: exit codes, one clear message, complete help, nothing made on bad input."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from testbed import __version__, cli
+from testbed.analysis.summary import Expectation, Summary
+from testbed.errors import (
+    EXIT_DONE,
+    EXIT_EXPECTATION_FAILED,
+    EXIT_INVALID,
+    EXIT_RUN_FAILED,
+    EXIT_WRONG_REQUEST,
+)
+from testbed.scenario import Link, Load, Scenario
+from testbed.scenario.build import option_names
+from testbed.scenario.catalogue import apps, servers, topologies
+from tests.builders.summaries import recording, summary
+
+ROOT = Path(__file__).resolve().parents[2]
+NOT_TYPED = {"links"}
+"""Options of a file and of Python alone: one word on a command line could not say them."""
+
+
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "100")
+    return tmp_path
+
+
+def call(*words: str) -> Any:
+    return CliRunner().invoke(cli.app, words)
+
+
+def process(*words: str, code: str = "") -> subprocess.CompletedProcess[str]:
+    """The command as a process of its own; `code` runs before it."""
+    program = f"{code}\nfrom testbed.cli import main\nmain()"
+    return subprocess.run(
+        [sys.executable, "-c", program, *words],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+        check=False,
+    )
+
+
+def test_version() -> None:
+    result = call("--version")
+    assert (result.exit_code, result.stdout) == (EXIT_DONE, f"testbed {__version__}\n")
+
+
+def test_help_lists_every_command_and_exit_code() -> None:
+    text = call("--help").stdout
+    for name in ("run", "analyse", "report", "shell", "doctor", "list"):
+        assert f" {name} " in text
+    for number in range(6):
+        assert f"{number} " in text.partition("Exit codes")[2]
+
+
+def test_run_takes_every_option_of_the_model() -> None:
+    parameters = inspect.signature(cli.run).parameters
+    own = {"context", "target", "out", "as_json"}
+    assert set(parameters) - own == set(option_names()) - NOT_TYPED
+
+
+@pytest.mark.parametrize("name", sorted(set(option_names()) - NOT_TYPED))
+def test_help_names_every_option(name: str) -> None:
+    option = "--topology-option" if name == "topology_options" else f"--{name.replace('_', '-')}"
+    assert f" {option} " in call("run", "--help").stdout
+
+
+def test_the_defaults_in_the_help_are_those_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    lines = call("run", "--help").stdout.splitlines()
+    defaults: dict[str, object] = {"requests": 100}
+    for kind in (Scenario, Load, Link):
+        for field in msgspec.structs.fields(kind):
+            if isinstance(field.default, str | int):
+                defaults[field.name] = field.default
+    said = {
+        name: line.partition("(default: ")[2].partition(")")[0]
+        for line in lines
+        if "(default: " in line
+        for name in [line.split("--")[1].split()[0].replace("-", "_")]
+    }
+    assert {name: said.get(name) for name in defaults} == {
+        name: str(value) for name, value in defaults.items()
+    }
+    assert set(said) - set(defaults) == {"seed", "out"}
+
+
+@pytest.mark.parametrize("command", ["run", "analyse", "report", "shell"])
+def test_a_command_without_its_argument(command: str) -> None:
+    result = call(command)
+    assert result.exit_code == EXIT_WRONG_REQUEST
+    assert "Missing argument" in result.stderr
+
+
+def test_an_option_that_does_not_exist() -> None:
+    result = call("run", "single_bottleneck", "--los", "2%")
+    assert result.exit_code == EXIT_WRONG_REQUEST
+    assert "No such option: --los" in result.stderr
+    assert "--loss" in result.stderr
+
+
+@pytest.mark.parametrize("command", ["run", "shell"])
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["single_botleneck"], "TARGET: expected a topology's name, FILE.py:Class or FILE.toml"),
+        (["nosuch.py:Ring"], "TARGET: cannot read nosuch.py: No such file or directory"),
+        (["nosuch.toml"], "nosuch.toml: cannot read this scenario file"),
+        (["single_bottleneck", "--loss", "5"], "--loss: expected a percentage such as 1%"),
+        (["single_bottleneck", "--capacity", "10mbps"], "--capacity: expected a rate with a unit"),
+        (["single_bottleneck", "--delay", "-1ms"], '--delay: must not be negative (got "-1ms")'),
+        (["single_bottleneck", "--seed", "x"], '--seed: expected a whole number (got "x")'),
+        (["single_bottleneck", "--link-backend", "netem"], '--link-backend: expected "auto"'),
+        (["single_bottleneck", "--topology-option", "n=3"], "--topology-option n: unknown option"),
+        (["single_bottleneck", "--topology-option", "n"], "expected NAME=VALUE"),
+    ],
+)
+def test_a_wrong_request_gets_one_message_and_makes_nothing(
+    command: str, words: list[str], said: str, empty_folder: Path
+) -> None:
+    result = call(command, *words)
+    assert result.exit_code == EXIT_WRONG_REQUEST
+    assert result.stdout == ""
+    assert result.stderr.startswith("testbed: error: ")
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_all_that_is_wrong_is_told_at_once() -> None:
+    result = call("run", "x", "--loss", "5", "--users", "four", "--app", "helo", "--probes", "no")
+    assert result.stderr.startswith("testbed: error: 5 problems\n")
+    places = {line.split(":")[0].strip() for line in result.stderr.splitlines()[1:]}
+    assert places == {"TARGET", "--loss", "--users", "--probes", "--app"}
+
+
+def test_a_wrong_file_is_named_with_every_problem(empty_folder: Path) -> None:
+    path = empty_folder / "bad.toml"
+    path.write_text('topology = "dumbbell"\n[link]\nloss = "5"\ndelay = 3\n')
+    result = call("run", str(path))
+    assert result.exit_code == EXIT_WRONG_REQUEST
+    assert result.stderr.startswith(f"testbed: error: {path}: 2 problems\n  link.loss: ")
+    assert [one.name for one in empty_folder.iterdir()] == ["bad.toml"]
+
+
+@pytest.mark.parametrize("command", ["analyse", "report"])
+def test_a_folder_that_is_no_recording(command: str, empty_folder: Path) -> None:
+    result = call(command, str(empty_folder))
+    assert result.exit_code == EXIT_WRONG_REQUEST
+    assert result.stderr == (
+        f"testbed: error: {empty_folder} is no recording: "
+        "expected a folder with manifest.json in it\n"
+    )
+
+
+def test_report_shows_and_writes(tmp_path: Path) -> None:
+    layout = recording(tmp_path / "run", seen=summary("degraded"))
+    result = call("report", str(layout.root))
+    assert result.exit_code == EXIT_DONE
+    assert " DEGRADED " in result.stdout
+    assert layout.report.is_file()
+
+
+def test_report_of_an_invalid_run_is_done_all_the_same(tmp_path: Path) -> None:
+    layout = recording(tmp_path / "run", seen=summary("invalid"))
+    assert call("report", str(layout.root)).exit_code == EXIT_DONE
+
+
+def test_report_as_json_is_the_summary_and_nothing_else(tmp_path: Path) -> None:
+    layout = recording(tmp_path / "run")
+    result = call("report", str(layout.root), "--json")
+    assert result.stdout == layout.summary.read_text()
+    assert msgspec.json.decode(result.stdout, type=Summary) == summary()
+
+
+HELD = Expectation(expect="http.failed == 0", holds=True)
+MISSED = Expectation(expect="http.failed == 0", holds=False, value=3)
+
+
+@pytest.mark.parametrize(
+    ("seen", "code"),
+    [
+        (summary(), EXIT_DONE),
+        (summary("degraded"), EXIT_DONE),
+        (summary("invalid"), EXIT_INVALID),
+        (summary(expectations=[HELD]), EXIT_DONE),
+        (summary(expectations=[HELD, MISSED]), EXIT_EXPECTATION_FAILED),
+        (summary("invalid", expectations=[MISSED]), EXIT_INVALID),
+    ],
+    ids=["faithful", "degraded", "invalid", "held", "missed", "invalid and missed"],
+)
+def test_the_exit_code_of_a_run(seen: Summary, code: int) -> None:
+    assert cli.exit_code(seen) == code
+
+
+def test_list() -> None:
+    result = call("list")
+    assert result.exit_code == EXIT_DONE
+    for name in ("dumbbell", "single_bottleneck", "hello", "stream", "upload", "hypercorn"):
+        assert name in result.stdout
+
+
+def test_list_as_json() -> None:
+    found = json.loads(call("list", "--json").stdout)
+    assert found == {
+        kind: json.loads(msgspec.json.encode(entries))
+        for kind, entries in (
+            ("topologies", topologies()),
+            ("apps", apps()),
+            ("servers", servers()),
+        )
+    }
+    assert all(entry["summary"] for kind in found.values() for entry in kind)
+
+
+def test_doctor_as_json() -> None:
+    result = call("doctor", "--json")
+    found = {ability["name"]: ability for ability in json.loads(result.stdout)}
+    assert found["python"]["ok"] is True
+    lacking = any(not one["ok"] and one["required"] for one in found.values())
+    assert result.exit_code == (3 if lacking else EXIT_DONE)
+
+
+def test_doctor_names_every_ability() -> None:
+    text = call("doctor").stdout
+    for ability in json.loads(call("doctor", "--json").stdout):
+        assert ability["name"] in text
+
+
+def test_a_fault_of_the_testbed_itself_keeps_its_traceback() -> None:
+    result = process(
+        "list",
+        code="import testbed.scenario.catalogue as catalogue\n"
+        "def fault(): raise ZeroDivisionError('oops')\n"
+        "catalogue.topologies = fault",
+    )
+    assert result.returncode == EXIT_RUN_FAILED
+    assert "Traceback" in result.stderr
+    assert "ZeroDivisionError: oops" in result.stderr
+
+
+def test_a_message_cannot_write_to_the_terminal() -> None:
+    result = call("run", "\x1b[2Jx")
+    assert "\x1b" not in result.stderr
+
+
+def test_a_terminal_that_lacks_a_sign_shows_another(tmp_path: Path) -> None:
+    layout = recording(tmp_path / "run")
+    program = "from testbed.cli import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", program, "report", str(layout.root)],
+        capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "ascii"},
+        timeout=60,
+        check=False,
+    )
+    assert result.returncode == EXIT_DONE, result.stderr
+    assert result.stdout.isascii()
+
+
+def test_the_command_line_alone_imports_nothing_slow() -> None:
+    result = process(
+        "--version",
+        code="import atexit, sys\natexit.register(lambda: print(*sorted(sys.modules), sep='\\n'))",
+    )
+    loaded = {name.partition(".")[0] for name in result.stdout.splitlines()}
+    assert "typer" in loaded
+    assert not loaded & {"polars", "numpy", "rich", "mininet", "trio", "httpx", "jinja2", "plotly"}
+
+
+def test_every_command_is_documented() -> None:
+    group = typer.main.get_command(cli.app)
+    for name, command in group.commands.items():  # type: ignore[attr-defined]
+        assert command.help, name

@@ -1,0 +1,182 @@
+from __future__ import annotations
+
+import pytest
+
+from testbed.analysis import verdict as judge
+from testbed.analysis.ledger import row
+from testbed.analysis.summary import Ledger, Quantiles, Reason
+
+MS, US = 1_000_000, 1_000
+
+
+def spread(p99: int) -> Quantiles:
+    return Quantiles(p50=0, p90=0, p99=p99, max=p99)
+
+
+def reason(status: str) -> Reason:
+    return Reason(check="x", status=status, message="")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        (["faithful"], "faithful"),
+        (["faithful", "degraded", "faithful"], "degraded"),
+        (["degraded", "invalid", "faithful"], "invalid"),
+        ([], "degraded"),
+    ],
+)
+def test_the_verdict_is_the_worst_reason(statuses: list[str], expected: str) -> None:
+    assert judge.verdict([reason(status) for status in statuses]).status == expected
+
+
+@pytest.mark.parametrize(
+    ("late_ns", "capacity", "delay_ns", "expected"),
+    [
+        # One packet of 1514 bytes takes 1211.2 us at 10 Mbit/s.
+        pytest.param(605_600, 10**7, 0, "faithful", id="half a packet"),
+        pytest.param(605_601, 10**7, 0, "degraded", id="more than half"),
+        pytest.param(1_211_200, 10**7, 0, "degraded", id="a packet"),
+        pytest.param(1_211_201, 10**7, 0, "invalid", id="more than a packet"),
+        pytest.param(250 * US, None, 0, "faithful", id="no capacity, half the bound"),
+        pytest.param(501 * US, None, 0, "invalid", id="no capacity, more than the bound"),
+        pytest.param(501 * US, None, 20 * MS, "degraded", id="5 % of 20 ms are 1 ms"),
+        pytest.param(1001 * US, None, 20 * MS, "invalid", id="more than 5 % of the delay"),
+    ],
+)
+def test_relay_lateness(late_ns: int, capacity: int | None, delay_ns: int, expected: str) -> None:
+    found = judge.relay_lateness("a-b forward", spread(late_ns), capacity, delay_ns)
+    assert found.status == expected
+    assert found.value == late_ns
+    assert found.message.startswith("a-b forward: packets left")
+
+
+@pytest.mark.parametrize(
+    ("error_ns", "expected"),
+    [(605_600, "faithful"), (605_601, "degraded"), (1_211_201, "invalid")],
+)
+def test_delay_error_has_the_bound_of_a_packet(error_ns: int, expected: str) -> None:
+    found = judge.delay_error("a-b forward", spread(error_ns), 10**7, 20 * MS)
+    assert (found.status, found.value, found.bound) == (expected, error_ns, 1_211_200)
+    assert found.message.startswith("a-b forward: packets took")
+
+
+@pytest.mark.parametrize(("count", "expected"), [(0, "faithful"), (1, "invalid")])
+def test_overflow_and_capture_drops_allow_none(count: int, expected: str) -> None:
+    assert judge.relay_overflow(count).status == expected
+    assert judge.capture_drops(count, 100).status == expected
+
+
+def test_what_was_not_observed_is_degraded() -> None:
+    for found in (
+        judge.capture_drops(None, 5),
+        judge.stolen_cpu(None),
+        judge.balance(Ledger(balanced=True, rows=[row("x", 1, None, 0, 0)])),
+        judge.load_generator(None, 5.0),
+    ):
+        assert found is not None
+        assert found.status == "degraded"
+        assert found.message.startswith("not checked")
+
+
+def test_the_ledger_names_the_first_row_that_does_not_balance() -> None:
+    rows = [row("a", 5, 5, 0, 0), row("b", 5, 3, 1, 0, note="seen"), row("c", 9, 1, 0, 0)]
+    found = judge.balance(Ledger(balanced=False, rows=rows))
+    assert found.status == "invalid"
+    assert found.message == (
+        "2 of 3 rows do not balance; b: entered 5, left 3, dropped 1, held 0 (seen)"
+    )
+    assert rows[1].difference == 1
+    assert judge.balance(Ledger(balanced=True, rows=rows[:1])).message == "all 1 rows balance"
+
+
+def test_strangers_unbalance_a_row_without_a_difference() -> None:
+    found = row("x", 5, 5, 0, 0, strangers=2)
+    assert (found.difference, found.balanced) == (0, False)
+    assert found.note == "2 packets are not the same on both sides"
+
+
+@pytest.mark.parametrize(
+    ("late_ns", "rate", "expected"),
+    [
+        pytest.param(5 * MS, 200.0, "faithful", id="half of 10 ms"),
+        pytest.param(6 * MS, 200.0, "degraded", id="more than half"),
+        pytest.param(11 * MS, 200.0, "invalid", id="more than 10 ms"),
+        pytest.param(11 * MS, 1.0, "faithful", id="10 % of a second is 100 ms"),
+    ],
+)
+def test_load_generator(late_ns: int, rate: float, expected: str) -> None:
+    found = judge.load_generator(spread(late_ns), rate)
+    assert found is not None
+    assert found.status == expected
+
+
+def test_a_closed_loop_has_no_schedule() -> None:
+    assert judge.load_generator(spread(10**12), None) is None
+
+
+@pytest.mark.parametrize(
+    ("ratio", "expected"),
+    [
+        (0.0, "faithful"),
+        (0.01, "faithful"),
+        (0.011, "degraded"),
+        (0.05, "degraded"),
+        (0.06, "invalid"),
+    ],
+)
+def test_stolen_cpu(ratio: float, expected: str) -> None:
+    assert judge.stolen_cpu(ratio).status == expected
+
+
+@pytest.mark.parametrize(
+    ("lost", "sent", "configured", "expected"),
+    [
+        pytest.param(20, 1000, 0.02, "faithful", id="as asked"),
+        pytest.param(38, 1000, 0.02, "degraded", id="beyond 99.9 %"),
+        pytest.param(35, 1000, 0.02, "faithful", id="within 99.9 %"),
+        pytest.param(0, 100, 0.02, "faithful", id="none in 100 is no surprise"),
+        pytest.param(0, 1000, 0.02, "degraded", id="none in 1000 is"),
+        pytest.param(1, 1000, 0.0, "degraded", id="one where none was asked for"),
+    ],
+)
+def test_realised_loss(lost: int, sent: int, configured: float, expected: str) -> None:
+    found = judge.realised_loss("a-b forward", lost, sent, configured)
+    assert found is not None
+    assert found.status == expected
+
+
+def test_no_packets_have_no_loss() -> None:
+    assert judge.realised_loss("a-b forward", 0, 0, 0.5) is None
+
+
+@pytest.mark.parametrize(
+    ("transit_ms", "expected"),
+    [
+        # 51 packets of 1514 bytes take 61.8 ms at 10 Mbit/s; 5 % more is allowed.
+        pytest.param(61, "faithful", id="a full queue"),
+        pytest.param(64, "faithful", id="within the slack"),
+        pytest.param(66, "degraded", id="beyond it"),
+        pytest.param(131, "invalid", id="twice as much"),
+    ],
+)
+def test_drop_tail_bound(transit_ms: int, expected: str) -> None:
+    found = judge.drop_tail("r1-server forward", spread(transit_ms * MS), 50, 10**7)
+    assert found.status == expected
+    assert ("hidden queue" in found.message) == (expected != "faithful")
+
+
+def test_super_packets() -> None:
+    assert judge.packet_sizes(1514, "r1-eth0").status == "faithful"
+    found = judge.packet_sizes(2962, "r1-eth0")
+    assert (found.status, found.message.endswith("super-packets at r1-eth0")) == ("invalid", True)
+
+
+def test_how_the_run_ended() -> None:
+    assert [r.status for r in judge.completeness("complete", "", [])] == ["faithful"]
+    assert [r.status for r in judge.completeness("interrupted", "", [])] == ["degraded"]
+    (failed,) = judge.completeness("failed", "it broke\nin many\nlines", [])
+    assert (failed.status, failed.message) == ("invalid", "the run failed: it broke")
+    cut = judge.completeness("complete", "", ["x.seg is cut", "y.seg is cut"])
+    assert cut[1].message == "x.seg is cut (and 1 more)"
+    assert cut[1].status == "invalid"
