@@ -49,7 +49,9 @@ def missing_tools() -> dict[str, str]:
 
 def install_line(packages: set[str]) -> str:
     """The command that installs Debian packages."""
-    return "sudo apt-get install --no-install-recommends " + " ".join(sorted(packages))
+    # wireshark-common would ask who may capture, and "yes" shuts ordinary users out of dumpcap.
+    apt = "sudo DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends"
+    return " ".join([apt, *sorted(packages)])
 
 
 def examine() -> list[Ability]:

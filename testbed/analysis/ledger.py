@@ -168,13 +168,11 @@ def _wire(evidence: Evidence, passage: Passage) -> list[LedgerRow]:
     extra = came - int((~missing).sum())
     if passage.way.link.wire == "direct":
         return [row(what, sent, came, 0, 0, strangers=int(missing.sum()) + extra)]
+    if passage.way.link.wire == "kernel":
+        return [_netem(evidence, passage, what, sent, came, int(missing.sum()), extra)]
     if passage.records is None or wire.to_relay is None:
-        # netem's own count of drops mixes causes and stands in no node's namespace; a link without
-        # loss may lose nothing.
-        if passage.way.settings.loss_ratio:
-            note = f"{int(missing.sum())} packets did not come; no log says which were to be lost"
-            return [row(what, sent, came, None, 0, strangers=extra, note=note)]
-        return [row(what, sent, came, 0, 0, strangers=int(missing.sum()) + extra)]
+        note = f"{int(missing.sum())} packets did not come; without a log there is no telling why"
+        return [row(what, sent, came, None, None, note=note)]
     fate = np.append(passage.records["fate"], 255)[wire.to_relay]
     lost, held = fate == LOST, fate == HELD
     # Packet for packet: those that did not come are those that the relay lost or held, and no

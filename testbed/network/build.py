@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from testbed.errors import MachineError, ReadBackError
+from testbed.errors import MachineError, ReadBackError, ToolError
 from testbed.network import kernel_wire, nodes, shaping
 from testbed.network.nodes import Mininet
 from testbed.network.plan import NetworkPlan, NodePlan
@@ -64,12 +64,13 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
     """Builds `plan` inside the sandbox.
 
     Raises:
-        MachineError: the congestion control is not in this kernel.
+        MachineError: the congestion control is not in this kernel, or no node can be made.
         ToolError: a command failed.
         ReadBackError: a setting reads back as something else.
     """
     _check_congestion_control(congestion_control)
     tools = Toolbox()
+    _check_mnexec(tools)
     mininet = nodes.start_nodes(plan)
     for node in plan.nodes:
         tools.remember(["ip", "netns", "add", node.name])
@@ -92,6 +93,18 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
     nodes.add_links(mininet, plan)
     found = tuple(_read_back(tools, plan, node, congestion_control) for node in plan.nodes)
     return Network(plan, mininet, tools, found)
+
+
+def _check_mnexec(tools: Toolbox) -> None:
+    """Tries Mininet's mnexec: Mininet itself would wait for ever for a shell that never starts."""
+    try:
+        tools.run(["mnexec", "-n", "true"], remember=False)
+    except ToolError as error:
+        raise MachineError(
+            f"mnexec cannot make the namespaces of a node: {error.stderr.strip()} "
+            "(in a container, start it with --privileged)",
+            where="mnexec",
+        ) from error
 
 
 def _check_congestion_control(name: str) -> None:

@@ -31,7 +31,7 @@ class RunProgress:
         self._bar: Progress | None = None
         self._task: TaskID | None = None
         self._said_step = -1
-        if self._console.is_terminal:
+        if self._console.is_terminal and not self._console.is_dumb_terminal:
             self._bar = Progress(
                 SpinnerColumn(),
                 TextColumn("{task.description}"),

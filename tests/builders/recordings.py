@@ -6,7 +6,6 @@ that."""
 
 from __future__ import annotations
 
-import os
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
@@ -16,9 +15,6 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from testbed.events.asgi import AsgiExchange
-from testbed.events.event_loop import LOOP_RECORD
-from testbed.events.http import HttpExchange
 from testbed.events.link import RELAY_RECORD
 from testbed.recording.layout import Layout, create, create_partial, finish_partials
 from testbed.recording.manifest import (
@@ -35,6 +31,7 @@ from testbed.recording.manifest import (
 from testbed.recording.segments import SegmentHeader, SegmentWriter
 from testbed.scenario import Scenario
 from tests.builders import netlink, pcapng
+from tests.builders.exchanges import applications, segment
 from tests.builders.frames import ethernet, ipv4
 
 DATA = Path(__file__).parent.parent / "data" / "netlink"
@@ -77,6 +74,8 @@ class Run:
     queue_packets: int | None = 50
     loss_ratio: float = 0.0
     """As configured, from the server to r1."""
+    wire: Literal["relay", "kernel"] = "relay"
+    """kernel: no logs, but counters of netem in the sandbox's own namespace."""
     late_ns: int = 20 * US
     """How late the relay is with each packet."""
     scenario: Scenario = field(default_factory=lambda: Scenario(topology="single_bottleneck"))
@@ -88,6 +87,8 @@ class Run:
     )
     queue_drops: Counter[str] = field(default_factory=Counter)
     sent: Counter[str] = field(default_factory=Counter)
+    retransmitted: Counter[str] = field(default_factory=Counter)
+    """Tcp.RetransSegs of each node at the end."""
     identification: int = 0
     drift_ns: int = 0
     """How much CLOCK_REALTIME gained between start and end."""
@@ -157,7 +158,7 @@ class Run:
         end = START + 1000 * MS
         for node, rows in self.captured.items():
             self._capture(layout, node, rows)
-        for link, records in self.logged.items():
+        for link, records in self.logged.items() if self.wire == "relay" else ():
             header = SegmentHeader(
                 layout="records",
                 source="link",
@@ -168,7 +169,7 @@ class Run:
             array = np.array(records, dtype=np.dtype(RELAY_RECORD))
             segment(layout, f"link.{link}", header, [array.tobytes()])
         self._sampler(layout, end)
-        _applications(layout)
+        applications(layout, START)
         finish_partials(layout)
         write_manifest(layout, msgspec.structs.replace(self.manifest(end), **changes))
         return layout
@@ -188,9 +189,17 @@ class Run:
         header = SegmentHeader(
             layout="frames", source="sampler", process="sampler", kinds=kinds, nodes=nodes
         )
-        writer = SegmentWriter(create_partial(layout.segment("sampler")), header)
         interfaces = {"client": ["client-eth0"], "r1": ["r1-eth0", "r1-eth1"]}
         interfaces["server"] = ["server-eth0"]
+        drops = Counter(self.queue_drops)
+        if self.wire == "kernel":
+            nodes.append("wires")
+            interfaces["wires"] = ["w0a", "w0b", "w1a", "w1b"]
+            for index, records in enumerate(self.logged.values()):
+                for record in records:
+                    drops[f"w{index}{'ba'[record[6]]}"] += record[7] == 1
+            header = msgspec.structs.replace(header, nodes=nodes)
+        writer = SegmentWriter(create_partial(layout.segment("sampler")), header)
         for node, names in interfaces.items():
             mapping = msgspec.json.encode({str(n + 2): name for n, name in enumerate(names)})
             writer.frame(START, START, mapping, kind=2, node=nodes.index(node))
@@ -200,16 +209,16 @@ class Run:
                     netlink.qdisc(
                         index + 2,
                         sent_packets=self.sent[name] if now == end else 0,
-                        drops=self.queue_drops[name] if now == end else 0,
+                        drops=drops[name] if now == end else 0,
+                        kind="netem" if node == "wires" else "pfifo",
                     )
                     for index, name in enumerate(interfaces[node])
                 )
                 texts = {name: (DATA / f"{name}.txt").read_bytes() for name in kinds[3:]}
-                replies = {
-                    "qdisc": reply + netlink.DONE,
-                    "inet_diag": (DATA / "inet_diag.bin").read_bytes(),
-                    **texts,
-                }
+                replies = {"qdisc": reply + netlink.DONE}
+                if node != "wires":
+                    texts["snmp"] = snmp(self.retransmitted[node] if now == end else 0)
+                    replies |= {"inet_diag": (DATA / "inet_diag.bin").read_bytes(), **texts}
                 for kind, payload in replies.items():
                     writer.frame(now, now + 20 * US, payload, kind=kinds.index(kind), node=number)
         writer.close()
@@ -231,7 +240,7 @@ class Run:
             started_utc="2026-11-22T12:00:00.000+00:00",
             scenario=self.scenario,
             seed=7,
-            link_backend="relay",
+            link_backend=self.wire,
             nodes=_nodes(),
             links=[self._link("client-r1"), self._link("r1-server")],
             probes=[ProbeRecord(layer=name, observed=True) for name in LAYERS]
@@ -250,7 +259,7 @@ class Run:
     def _link(self, name: str) -> LinkRecord:
         return LinkRecord(
             name=name,
-            wire="relay",
+            wire=self.wire,
             bottleneck=name == "r1-server",
             forward=self._direction((name, "forward")),
             reverse=self._direction((name, "reverse")),
@@ -290,103 +299,11 @@ def _nodes() -> list[Node]:
     ]
 
 
-def segment(layout: Layout, name: str, header: SegmentHeader, records: list[bytes]) -> None:
-    """A segment of records, with its partial name."""
-    writer = SegmentWriter(create_partial(layout.segment(name)), header)
-    for record in records:
-        writer.append(record)
-    writer.close()
-
-
-def _applications(layout: Layout) -> None:
-    """23 requests, the last of which fails, and a step of each event loop per request."""
-    http = SegmentHeader(
-        layout="frames", source="http", process="client", kinds=["exchange"], nodes=["client"]
-    )
-    asgi = msgspec.structs.replace(http, source="asgi", process="server", nodes=["server"])
-    writers = {
-        name: SegmentWriter(create_partial(layout.segment(name)), header)
-        for name, header in (("http.client", http), ("asgi.server", asgi))
-    }
-    steps = []
-    for number in range(23):
-        start = START + number * 10 * MS
-        steps.append((start, start + 20 * US, start + 120 * US, 1, 2, 0, 0))
-        exchange = http_exchange(number, start)
-        writers["http.client"].frame(start, exchange.ended_ns, msgspec.json.encode(exchange))
-        served = asgi_exchange(exchange)
-        writers["asgi.server"].frame(start, served.ended_ns, msgspec.json.encode(served))
-    for writer in writers.values():
-        writer.close()
-    header = SegmentHeader(
-        layout="records",
-        source="event_loop",
-        process="server",
-        fields=LOOP_RECORD,
-        nodes=["server"],
-    )
-    array = np.array(steps, dtype=np.dtype(LOOP_RECORD))
-    segment(layout, "event_loop.server", header, [array.tobytes()])
-
-
-def http_exchange(number: int, start: int) -> HttpExchange:
-    """Request `number`: 5 ms, over a connection that the first one opened; number 22 times out."""
-    failed = number == 22
-    names = ["send_request_headers", "send_request_body", "receive_response_headers"]
-    trace = [("connection.connect_tcp.started", start + 100 * US)] if number == 0 else []
-    trace += [("connection.connect_tcp.complete", start + 300 * US)] if number == 0 else []
-    at = start + 400 * US
-    for name in names:
-        trace += [(f"http11.{name}.started", at), (f"http11.{name}.complete", at + 100 * US)]
-        at += 1000 * US
-    trace += [
-        ("http11.receive_response_body.started", at),
-        (f"http11.receive_response_body.{'failed' if failed else 'complete'}", start + 5 * MS),
-    ]
-    return HttpExchange(
-        request_id=f"{number:032x}",
-        number=number,
-        user=0,
-        method="GET",
-        path="/",
-        intended_ns=start - 50 * US,
-        started_ns=start,
-        headers_ns=start + 2500 * US,
-        ended_ns=start + 5 * MS,
-        status=200,
-        failure="ReadTimeout" if failed else None,
-        message="",
-        http_version="HTTP/1.1",
-        local_port=40000,
-        remote_port=8000,
-        new_connection=number == 0,
-        request_bytes=0,
-        response_bytes=1000,
-        trace=trace,
-    )
-
-
-def asgi_exchange(of: HttpExchange) -> AsgiExchange:
-    """The call that served a request: 1 ms, 300 us of it in two calls of send()."""
-    start = of.started_ns + 1 * MS
-    return AsgiExchange(
-        request_id=of.request_id,
-        method="GET",
-        path="/",
-        client_host="10.0.0.1",
-        client_port=40000,
-        started_ns=start,
-        ended_ns=start + 1 * MS,
-        status=200,
-        exception=None,
-        disconnected=False,
-        calls=[
-            ("send", start + 100 * US, start + 200 * US, 0),
-            ("send", start + 300 * US, start + 500 * US, 1000),
-        ],
-    )
-
-
-def truncate(path: Path, size: int) -> None:
-    """Cuts a file."""
-    os.truncate(path, size)
+def snmp(retransmitted: int) -> bytes:
+    """/proc/net/snmp of a kernel that sent so many segments again."""
+    lines = (DATA / "snmp.txt").read_text().splitlines()
+    place = next(n for n, line in enumerate(lines) if line.startswith("Tcp: RtoAlgorithm"))
+    values = lines[place + 1].split()
+    values[lines[place].split().index("RetransSegs")] = str(retransmitted)
+    lines[place + 1] = " ".join(values)
+    return "\n".join([*lines, ""]).encode()

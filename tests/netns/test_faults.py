@@ -211,7 +211,7 @@ def test_an_application_that_crashes_during_the_load(folder: Path) -> None:
 )
 def test_a_process_that_is_killed(tmp_path: Path, own_mark: str, words: str, message: str) -> None:
     with pytest.raises(RunError) as caught:
-        run(scenario(MANY), tmp_path / "out", at_load(killer(own_mark, f"-m {words} "), 30))
+        run(scenario(MANY), tmp_path / "out", at_load(killer(own_mark, f"-m {words} ")))
     assert caught.value.exit_code == EXIT_RUN_FAILED
     assert message in str(caught.value)
     manifest = manifest_of(tmp_path / "out")
@@ -228,7 +228,7 @@ def test_the_live_part_killed_as_a_whole(tmp_path: Path, own_mark: str) -> None:
         os.kill(process, signal.SIGKILL)
 
     with pytest.raises(RunError) as caught:
-        run(scenario(MANY), tmp_path / "out", at_load(kill, 30))
+        run(scenario(MANY), tmp_path / "out", at_load(kill))
     assert caught.value.exit_code == EXIT_RUN_FAILED
     assert manifest_of(tmp_path / "out").state == "failed"
     assert unfinished(tmp_path / "out") == []

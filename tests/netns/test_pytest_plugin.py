@@ -39,9 +39,9 @@ def test_a_test_that_passes_leaves_nothing_behind(project: pytest.Pytester) -> N
         test_it="""
         def test_survives_loss(testbed):
             run = testbed.run(
-                "single_bottleneck", app="myservice:app", loss="2%", seed=7, requests=23
+                "single_bottleneck", app="myservice:app", loss="2%", seed=7, requests=13
             )
-            assert run.http.requests == 23
+            assert run.http.requests == 13
             assert run.http.failed == 0
             assert run.verdict.status in ("faithful", "degraded", "invalid")
             assert run.root == testbed.recordings[0]

@@ -231,33 +231,36 @@ def established_algorithms(reply: bytes) -> Iterator[str]:
         position += max(16, (length + 3) & ~3)
 
 
-def test_congestion_control_is_cubic_whatever_the_machines_default(shared_root: Path) -> None:
+def algorithms_used(root: Path) -> dict[str, set[str]]:
+    """The congestion controls seen in each node."""
     used: dict[str, set[str]] = {}
-    for frame in Segment(Layout(shared_root).segment("sampler")).frames():
+    for frame in Segment(Layout(root).segment("sampler")).frames():
         if frame.kind == "inet_diag":
             used.setdefault(frame.node, set()).update(established_algorithms(frame.payload))
-    assert used == {"client": {"cubic"}, "server": {"cubic"}}
+    return used
 
 
-def test_another_congestion_control_is_used_when_asked_for(tmp_path: Path) -> None:
-    asked = scenario(requests=10, congestion_control="reno", probes="light")
-    root = run(asked, tmp_path / "run").root
-    algorithms = {
-        name
-        for frame in Segment(Layout(root).segment("sampler")).frames()
-        if frame.kind == "inet_diag"
-        for name in established_algorithms(frame.payload)
-    }
-    assert algorithms == {"reno"}
+def test_congestion_control_is_cubic_whatever_the_machines_default(shared_root: Path) -> None:
+    assert algorithms_used(shared_root) == {"client": {"cubic"}, "server": {"cubic"}}
 
 
-def test_the_same_seed_loses_the_same_packets(shared_root: Path, tmp_path: Path) -> None:
-    # Other load, other timing, other number of packets: as far as both runs go, the same are lost.
-    other = run(scenario(requests=25, load=Load(users=2, requests=25)), tmp_path / "run").root
+@pytest.fixture(scope="module")
+def other_root(mark: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run with the same seed and all else different: load, congestion control, probes."""
+    asked = scenario(load=Load(users=2, requests=25), congestion_control="reno", probes="light")
+    return run(asked, tmp_path_factory.mktemp("other") / "run").root
+
+
+def test_another_congestion_control_is_used_when_asked_for(other_root: Path) -> None:
+    assert algorithms_used(other_root) == {"client": {"reno"}, "server": {"reno"}}
+
+
+def test_the_same_seed_loses_the_same_packets(shared_root: Path, other_root: Path) -> None:
+    # Other timing, other numbers of packets: as far as both runs go, the same are lost.
     for link, direction in (("client-r1", "reverse"), ("r1-server", "forward")):
         logs = [
             read_relay_log(Layout(root).segment(f"link.{link}"), direction)
-            for root in (shared_root, other)
+            for root in (shared_root, other_root)
         ]
         both = min(map(len, logs))
         first, second = ([n for n in numbers(log, "lost") if n < both] for log in logs)

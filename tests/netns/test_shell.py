@@ -91,5 +91,5 @@ def test_a_session_without_a_word_ends_and_leaves_nothing() -> None:
 
 def test_loss_is_what_was_set() -> None:
     # 100 %: no statistics needed.
-    text = session("client ping -q -c 3 -i 0.2 -W 1 server", options=("--loss", "100%"))
+    text = session("client ping -q -c 3 -i 0.2 -W 0.3 server", options=("--loss", "100%"))
     assert "3 packets transmitted, 0 received, 100% packet loss" in text

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 import json
 import os
+import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
@@ -41,8 +42,19 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def call(*words: str) -> Any:
-    return CliRunner().invoke(cli.app, words)
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended; what it wrote is without colour, which the environment may force."""
+
+    exit_code: int
+    stdout: str
+    stderr: str
+
+
+def call(*words: str) -> Ended:
+    result = CliRunner().invoke(cli.app, words)
+    plain = [re.sub(r"\x1b\[[0-9;]*m", "", text) for text in (result.stdout, result.stderr)]
+    return Ended(result.exit_code, *plain)
 
 
 def process(*words: str, code: str = "") -> subprocess.CompletedProcess[str]:

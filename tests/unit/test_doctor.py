@@ -20,7 +20,8 @@ def abilities() -> list[Ability]:
 
 def test_the_install_line_names_each_package_once_in_order() -> None:
     assert install_line({"iproute2", "ethtool"}) == (
-        "sudo apt-get install --no-install-recommends ethtool iproute2"
+        "sudo DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends "
+        "ethtool iproute2"
     )
 
 

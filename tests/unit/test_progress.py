@@ -82,9 +82,12 @@ def test_the_load_in_words(event: LoadProgress, text: str) -> None:
     assert load_text(event) == text
 
 
-def shown(events: list[Phase | LoadProgress], *, terminal: bool) -> str:
+def shown(
+    events: list[Phase | LoadProgress], *, terminal: bool, kind: str = "xterm-256color"
+) -> str:
     out = io.StringIO()
-    with RunProgress(Console(file=out, force_terminal=terminal, width=80)) as progress:
+    console = Console(file=out, force_terminal=terminal, width=80, _environ={"TERM": kind})
+    with RunProgress(console) as progress:
         for event in events:
             progress.tell(event)
     return out.getvalue()
@@ -105,6 +108,11 @@ def test_a_terminal_gets_a_bar_that_goes_away() -> None:
     text = shown([Phase(text="building"), load(50), load(120)], terminal=True)
     assert "120/200 requests" in text
     assert text.endswith(("\x1b[2K", "\x1b[?25h", "\x1b[2K\n"))
+
+
+def test_a_terminal_that_cannot_move_its_cursor_gets_lines() -> None:
+    text = shown([Phase(text="building"), load(120)], terminal=True, kind="dumb")
+    assert text == "testbed: building\ntestbed: load: 120/200 requests, 1.0 s\n"
 
 
 def test_a_load_without_a_phase_is_shown_all_the_same() -> None:

@@ -13,7 +13,7 @@ from testbed.scenario.catalogue import Entry, Option
 
 def console() -> tuple[Console, io.StringIO]:
     out = io.StringIO()
-    return Console(file=out, width=80), out
+    return Console(file=out, width=80, force_terminal=False, color_system=None), out
 
 
 def test_names_with_what_they_are() -> None:
