@@ -49,7 +49,7 @@ _SIZES_BYTES: Final[Mapping[str, int]] = {
     "MiB": 2**20,
     "GiB": 2**30,
 }
-_NUMBER: Final = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)\s*(\S*)\s*\Z")
+_NUMBER: Final = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?)\s*(\S*)\s*\Z")
 
 TIME_FORM: Final = "a time with a unit (ns, us, ms, s, min), such as 20ms"
 CAPACITY_FORM: Final = "a rate with a unit (bit, kbit, mbit, gbit), such as 10mbit"

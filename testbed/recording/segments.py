@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal
 
 import msgspec
+
 from testbed.errors import RecordingError
 
 if TYPE_CHECKING:

@@ -83,8 +83,8 @@ _SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274, "riscv64": 274}
 def set_scheduler_slice(slice_ns: int) -> None:
     """Asks for turns of `slice_ns` under the normal policy: shorter ones come sooner.
 
-    Since Linux 6.12 (kernel/sched/syscalls.c, sched_runtime of SCHED_NORMAL); earlier kernels ignore
-    it. Needs no privilege.
+    Since Linux 6.12 (kernel/sched/syscalls.c, sched_runtime of SCHED_NORMAL); earlier kernels
+    ignore it. Needs no privilege.
 
     Raises:
         OSError: the kernel refused, or this machine's system call number is not known here.

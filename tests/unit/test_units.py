@@ -244,3 +244,8 @@ def test_serialisation_never_sends_faster_than_the_capacity(
     took_ns = units.serialisation_ns(size_bytes, capacity_bit_s)
     assert took_ns * capacity_bit_s >= size_bytes * 8 * 10**9
     assert (took_ns - 1) * capacity_bit_s < size_bytes * 8 * 10**9
+
+
+def test_an_exponent_that_would_fill_the_memory_is_refused() -> None:
+    with pytest.raises(QuantityError, match="expected a time"):
+        units.parse_time_ns("1e99999999ms")
