@@ -220,7 +220,10 @@ def transits(evidence: Evidence) -> list[Transit]:
 
 def _transit(evidence: Evidence, capture: NodeCapture, *, routed: bool) -> Transit:
     packets = capture.packets
-    rows_in, rows_out = np.flatnonzero(~capture.outgoing), np.flatnonzero(capture.outgoing)
+    # dumpcap writes its interfaces in batches: the order in the file is not that in time.
+    in_time = np.argsort(packets.t_ns, kind="stable")
+    leaves = capture.outgoing[in_time]
+    rows_in, rows_out = in_time[~leaves], in_time[leaves]
     if routed:
         own = np.array(sorted(evidence.topology.own_keys[capture.node]), np.uint64)
         ip_in, ip_out = packets.source[rows_in] != 0, packets.source[rows_out] != 0

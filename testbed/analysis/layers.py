@@ -136,6 +136,9 @@ def _increase(table: pl.DataFrame, by: list[str], columns: tuple[str, ...]) -> d
 
 def _qdisc(found: Found) -> Aspects | None:
     table = found.table("qdisc")
+    if table is not None:
+        # netem is the wire, not a queue: what it drops is the link's loss.
+        table = table.filter(pl.col("kind") != "netem")
     if table is None or not table.height:
         return None
     last = table.group_by("node", "interface", "handle", "parent").agg(

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+WIRES: Final = "(wires)"
+"""Node name of the sandbox's own namespace, where the netem of kernel wires is."""
 
 
 class QdiscSample(msgspec.Struct, frozen=True, kw_only=True):

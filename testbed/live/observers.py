@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import sys
 import time
@@ -10,6 +11,7 @@ from typing import Final
 import msgspec
 
 from testbed.errors import ProcessError
+from testbed.events.qdisc import WIRES
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.network.build import Network
 from testbed.network.plan import NetworkPlan
@@ -101,18 +103,18 @@ def start_sampler(
 ) -> ManagedProcess:
     """Starts the sampler over all nodes."""
     descriptor = create_partial(layout.segment("sampler"))
-    config = SamplerConfig(
-        nodes=[
-            SampledNode(
-                name=node.name,
-                process_id=network.process_id(node.name),
-                sockets=node.role not in ("router", "switch"),
-            )
-            for node in network.plan.nodes
-        ],
-        interval_ns=interval_ns,
-        segment_fd=descriptor,
-    )
+    nodes = [
+        SampledNode(
+            name=node.name,
+            process_id=network.process_id(node.name),
+            sockets=node.role not in ("router", "switch"),
+        )
+        for node in network.plan.nodes
+    ]
+    if any(link.wire == "kernel" for link in network.plan.links):
+        here = SampledNode(name=WIRES, process_id=os.getpid(), sockets=False, counters=False)
+        nodes.append(here)
+    config = SamplerConfig(nodes=nodes, interval_ns=interval_ns, segment_fd=descriptor)
     return processes.start(
         "sampler",
         "sampler",

@@ -35,6 +35,8 @@ class SampledNode(msgspec.Struct, frozen=True, kw_only=True):
     """A process that lives in its namespaces."""
     sockets: bool
     """Whether it has TCP sockets worth reading: routers and switches do not."""
+    counters: bool = True
+    """Whether its counters of IP, TCP and devices are read."""
 
 
 class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +88,8 @@ class Sampler:
             states: list[Source] = [NetlinkDump("qdisc")]
             if node.sockets:
                 states.append(NetlinkDump("inet_diag"))
-        counters = [ProcFile(name, node.process_id) for name in ("snmp", "netstat", "dev")]
+        files = ("snmp", "netstat", "dev") if node.counters else ()
+        counters = [ProcFile(name, node.process_id) for name in files]
         return _Node(index, states, counters)
 
     def run(self, stop: int) -> None:
