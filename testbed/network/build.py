@@ -13,6 +13,7 @@ connection and needs no word from the application.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -71,11 +72,13 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
     _check_congestion_control(congestion_control)
     tools = Toolbox()
     _check_mnexec(tools)
+    # The sandbox's own namespace too: the inner ends of kernel wires lie in it.
+    tools.run(["sysctl", "-q", "-w", *_words(_QUIET)])
     mininet = nodes.start_nodes(plan)
     for node in plan.nodes:
         tools.remember(["ip", "netns", "add", node.name])
         tools.run(["ip", "netns", "attach", node.name, str(mininet[node.name].pid)], remember=False)
-        tools.run(["ip", "netns", "exec", node.name, "sysctl", "-q", "-w", *_sysctl_words(node)])
+        tools.run(["ip", "netns", "exec", node.name, "sysctl", "-q", "-w", *_words(_sysctls(node))])
     _make_taps(tools, plan)
     tools.batch(
         ["ip"], [line for index, link in enumerate(plan.links) for line in _link(index, link)]
@@ -122,8 +125,8 @@ def _sysctls(node: NodePlan) -> dict[str, str]:
     return {**_QUIET, "net.ipv4.ip_forward": "1" if node.role == "router" else "0"}
 
 
-def _sysctl_words(node: NodePlan) -> list[str]:
-    return [f"{name}={value}" for name, value in _sysctls(node).items()]
+def _words(settings: Mapping[str, str]) -> list[str]:
+    return [f"{name}={value}" for name, value in settings.items()]
 
 
 def _link(index: int, link: LinkRecord) -> list[str]:
