@@ -26,6 +26,8 @@ TOOLS: Final = {
 SHELL_TOOLS: Final = {"ping": "iputils-ping", "iperf3": "iperf3"}
 """Programs that people use in `testbed shell`."""
 
+TUN_REMEDY: Final = "sudo modprobe tun && sudo chmod 666 /dev/net/tun"
+
 
 @dataclass(frozen=True, slots=True)
 class Ability:
@@ -45,6 +47,16 @@ class Ability:
 def missing_tools() -> dict[str, str]:
     """Programs that a run needs and this machine lacks, with their Debian packages."""
     return {tool: package for tool, package in TOOLS.items() if locate(tool) is None}
+
+
+def not_executable() -> list[str]:
+    """Programs that a run needs, that are there, and that this user may not run."""
+    folders = [*os.get_exec_path(), "/usr/sbin", "/sbin"]
+    return [
+        tool
+        for tool in TOOLS
+        if locate(tool) is None and any(Path(folder, tool).is_file() for folder in folders)
+    ]
 
 
 def install_line(packages: set[str]) -> str:
@@ -76,7 +88,6 @@ def examine() -> list[Ability]:
             required=True,
         ),
         _congestion_control(),
-        _tracefs(),
         _real_time(),
     ]
 
@@ -144,7 +155,7 @@ def _tun() -> Ability:
         "/dev/net/tun",
         ok,
         "may be opened" if ok else "may not be opened",
-        "" if ok else "sudo modprobe tun && sudo chmod 666 /dev/net/tun",
+        "" if ok else TUN_REMEDY,
         "--link-backend relay",
     )
 
@@ -160,13 +171,6 @@ def _congestion_control() -> Ability:
         "" if ok else "sudo modprobe tcp_cubic",
         "--congestion-control cubic, the default",
     )
-
-
-def _tracefs() -> Ability:
-    path = Path("/sys/kernel/tracing")
-    there = path.is_dir() and os.access(path, os.W_OK)
-    detail = "no probe of this version uses it yet"
-    return Ability("tracefs", there, detail, "", "the syscall layer", False)
 
 
 def _real_time() -> Ability:

@@ -153,8 +153,11 @@ class ProcessError(RunError):
         super().__init__(message + tail, where=where)
 
 
-class Interrupted(RunError):  # noqa: N818 - a stop that was asked for, not a fault
-    """The user stopped the run (SIGINT or SIGTERM)."""
+class Interrupted(RunError, KeyboardInterrupt):  # noqa: N818 - a stop that was asked for
+    """The user stopped the run (SIGINT or SIGTERM).
+
+    It is a KeyboardInterrupt as well, so that pytest ends its session instead of failing one test.
+    """
 
 
 class RecordingError(TestbedError):

@@ -134,7 +134,7 @@ def pytest_runtest_makereport(
     """Keeps the recordings of a failed test and says where they are."""
     report = yield
     made = item.stash.get(_TESTBED, None)
-    if made is not None and report.when == "call" and report.failed:
+    if made is not None and report.failed:
         folder = Path(str(item.config.getoption("--testbed-keep")))
         kept = made.keep(item.config.invocation_params.dir / folder, _file_name(item.nodeid))
         if kept:

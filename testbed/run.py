@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
-from testbed.doctor import install_line, missing_tools
+from testbed.doctor import TUN_REMEDY, install_line, missing_tools, not_executable
 from testbed.errors import (
     EXIT_MACHINE_CANNOT,
     EXIT_WRONG_REQUEST,
@@ -39,6 +39,8 @@ from testbed.errors import (
     TestbedError,
     ToolMissingError,
 )
+from testbed.live import machine
+from testbed.live.config import LiveConfig
 from testbed.recording.layout import Layout, create, finish_partials
 from testbed.recording.manifest import Manifest, read_manifest, write_manifest
 from testbed.recording.naming import claim_folder
@@ -63,6 +65,10 @@ class Recording:
 
     root: Path
     summary: Summary
+
+    def __repr__(self) -> str:
+        """Short, for failed assertions: the numbers are in the summary."""
+        return f"<recording {self.root}: {self.verdict!r}>"
 
     @property
     def http(self) -> Http:
@@ -107,7 +113,14 @@ def run(
         shutil.rmtree(layout.root)
         raise _error(failure)
     tell(Phase(text="analysing"))
-    recording = Recording(layout.root, finish(layout.root))
+    try:
+        recording = Recording(layout.root, finish(layout.root))
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"stopped while analysing; what was recorded is in {layout.root}: "
+            f"testbed analyse {layout.root}",
+            where="Ctrl-C",
+        ) from error
     if failure is not None:
         raise _error(failure, layout.root)
     return recording
@@ -132,12 +145,25 @@ def check(scenario: Scenario) -> None:
         RequestError: the application.
         ToolMissingError: programs that are not installed, and the line that installs them.
     """
+    shut = not_executable()
+    if shut:
+        raise ToolMissingError(
+            f"you may not run {', '.join(shut)}; where it belongs to a group, as Debian's dumpcap "
+            "does when asked so: sudo adduser $USER wireshark, then log in again",
+            where="this machine",
+        )
     missing = missing_tools()
     if missing:
         raise ToolMissingError(
             f"not installed: {', '.join(missing)}; "
             f"install with: {install_line(set(missing.values()))}",
             where="this machine",
+        )
+    if scenario.link_backend != "kernel" and not os.access("/dev/net/tun", os.R_OK | os.W_OK):
+        raise MachineError(
+            "the relay backend needs /dev/net/tun, which is not there or may not be opened; "
+            f"get it with: {TUN_REMEDY}",
+            where="--link-backend",
         )
     from testbed.network.plan import make_plan
     from testbed.network.topology import load_topology
@@ -161,14 +187,16 @@ def shell(scenario: Scenario) -> int:
     seed = _seed(scenario)
     with tempfile.TemporaryDirectory(prefix="testbed-shell-") as folder:
         layout = create(Path(folder) / "shell")
-        told = _live_config(layout, scenario, seed, None)
-        # The terminal's Ctrl-C belongs to the command line inside.
-        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-        try:
-            with Sandbox(_live_argv(told), own_session=False) as sandbox:
-                return sandbox.wait()
-        finally:
-            signal.signal(signal.SIGINT, before)
+        with machine.cpu_kept_free() as cpu:
+            argv = _live_argv(layout, scenario, seed, cpu=cpu, progress_fd=None)
+            with Sandbox(argv, own_session=False) as sandbox:
+                # The terminal's Ctrl-C belongs to the command line inside. Ignored only now: what
+                # is ignored is ignored by every process that is started, too.
+                before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+                try:
+                    return sandbox.wait()
+                finally:
+                    signal.signal(signal.SIGINT, before)
 
 
 def _seed(scenario: Scenario) -> int:
@@ -178,7 +206,6 @@ def _seed(scenario: Scenario) -> int:
 
 def _first_manifest(scenario: Scenario, seed: int) -> Manifest:
     from testbed import __version__
-    from testbed.live import machine
 
     return Manifest(
         testbed_version=__version__,
@@ -193,38 +220,33 @@ def _first_manifest(scenario: Scenario, seed: int) -> Manifest:
     )
 
 
-def _live_config(layout: Layout, scenario: Scenario, seed: int, progress_fd: int | None) -> bytes:
-    return _encoded(
+def _live_argv(
+    layout: Layout, scenario: Scenario, seed: int, *, cpu: int | None, progress_fd: int | None
+) -> list[str]:
+    told = LiveConfig(
         root=str(layout.root.resolve()),
         scenario=scenario,
         seed=seed,
         directory=str(Path.cwd()),
+        relay_cpu=cpu,
         progress_fd=progress_fd,
         shell=progress_fd is None,
     )
-
-
-def _encoded(**fields: object) -> bytes:
-    from testbed.live.config import LiveConfig
-
-    return msgspec.json.encode(LiveConfig(**fields))  # type: ignore[arg-type]
-
-
-def _live_argv(told: bytes) -> list[str]:
-    return [sys.executable, "-m", "testbed.live", told.decode()]
+    return [sys.executable, "-m", "testbed.live", msgspec.json.encode(told).decode()]
 
 
 def _live(layout: Layout, scenario: Scenario, seed: int, tell: OnProgress) -> Failure | None:
     """The live part, in a sandbox; returns its failure, if any."""
     read, write = os.pipe2(os.O_CLOEXEC)
-    told = _live_config(layout, scenario, seed, write)
     log = layout.log("live.stderr")
     with contextlib.ExitStack() as closing:
         progress = closing.enter_context(os.fdopen(read, "rb"))
         stderr = closing.enter_context(os.fdopen(_new_log(log), "wb"))
+        cpu = closing.enter_context(machine.cpu_kept_free())
+        argv = _live_argv(layout, scenario, seed, cpu=cpu, progress_fd=write)
         try:
             sandbox = closing.enter_context(
-                Sandbox(_live_argv(told), pass_fds=[write], stdout=stderr, stderr=stderr)
+                Sandbox(argv, pass_fds=[write], stdout=stderr, stderr=stderr)
             )
         finally:
             os.close(write)
@@ -253,8 +275,10 @@ def _follow(sandbox: Sandbox, progress: IO[bytes], tell: OnProgress) -> Failure 
                 tell(event)
     except KeyboardInterrupt:
         sandbox.interrupt()
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        try:
             sandbox.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            sandbox.close()
         return _STOPPED
     return failure
 

@@ -17,7 +17,6 @@ say() { printf 'provision: %s\n' "$*"; }
 
 apt_get() { DEBIAN_FRONTEND=noninteractive apt-get --yes -o DPkg::Lock::Timeout=300 "$@"; }
 
-is_installed() { [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]; }
 
 # Adds the backports of release $1 beside its main archive: the same mirror, Debian's own key.
 add_backports() {
@@ -50,7 +49,9 @@ need_kernel() {
     fi
     package=linux-image-$(dpkg --print-architecture)
     suite=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
-    if ! { [ -e "$sources" ] && is_installed "$package"; }; then
+    # The box has a package of this name as well: only its version tells.
+    installed=$(dpkg-query --show --showformat '${Version}' "$package" 2>/dev/null || echo 0)
+    if ! dpkg --compare-versions "$installed" ge "$wanted_kernel"; then
         say "kernel $running is older than $wanted_kernel: installing $package from $suite-backports"
         add_backports "$suite"
         apt_get install --no-install-recommends --target-release "$suite-backports" \

@@ -1,20 +1,19 @@
 """The ledger: at each hop entered = left + dropped + held, packet for packet where they are known.
 
-Rows of one direction of a link, as far as they were observed:
+Rows ``<link> <direction>: ...``, as far as they were observed:
 
-    <link> <direction>: relay               its own count of arrivals = the fates in its log
-    <link> <direction>: sender to relay     what the sender's capture saw leave = what the relay
-    read <link> <direction>: relay to receiver   what the relay delivered = what the receiver's
-    capture saw arrive <link> <direction>: wire                sender's capture = receiver's capture
-    + lost + held, the same packets <link> <direction>: queue to wire       packets that the qdisc
-    sent = packets that the capture saw leave
+    relay                the relay's own count of arrivals = the fates in its log
+    sender to relay      what the sender's capture saw leave = what the relay read
+    relay to receiver    what the relay delivered = what the receiver's capture saw arrive
+    wire                 sender's capture = receiver's capture + lost + held, the same packets
+    queue to wire        packets that the qdisc sent = packets that the capture saw leave
 
 and of the network:
 
-    <node>: forwarding                      what a router or switch took in for others = what it
-    sent on + what its queues dropped tcp: segments                           sent by hosts = came
-    to hosts + lost on wires + dropped in queues + held tcp: retransmissions                    each
-    is explained by a loss or is spurious
+    <node>: forwarding   taken in for others = sent on + dropped by its queues
+    tcp: segments        sent by hosts = came to hosts + lost on wires + dropped in queues + held
+    tcp: kernel to captures   the kernels' RetransSegs = retransmissions captured
+    tcp: retransmissions each is explained by a loss or is spurious
 
 A row is balanced when its difference is 0 and, where packets are known, they are the same packets.
 A row with a side that was not observed has no difference and is neither.

@@ -95,14 +95,15 @@ def link_direction(passage: Passage, evidence: Evidence) -> LinkDirection:
     delays = delay.one_way_delays(sequence.sent_ns, sequence.received_ns, sequence.partner)
     order = sequence.arrival_order
     alone = sequence.received_ns.size - order.size
+    both_ends = passage.wire.sent_ns is not None and passage.wire.received_ns is not None
     arrived_bytes = sequence.size[order]
     return LinkDirection(
         sent_packets=int(sequence.sent_ns.size),
         delivered_packets=int(order.size),
         lost_packets=int(sequence.lost.sum()),
-        # Nothing duplicates or corrupts yet: what was received and never sent would show it.
-        duplicated_packets=0 if alone == 0 else None,
-        corrupted_packets=0 if alone == 0 else None,
+        # Nothing duplicates or corrupts yet: what was captured and never sent would show it.
+        duplicated_packets=0 if both_ends and alone == 0 else None,
+        corrupted_packets=0 if both_ends and alone == 0 else None,
         reordered_packets=int(reordering.reordered(order).sum()),
         one_way_delay_ns=delay_quantiles(delays),
         delay_variation_ns=quantiles(delay.packet_delay_variation(delays)),

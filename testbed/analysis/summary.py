@@ -37,6 +37,11 @@ class Verdict(_Part, frozen=True, kw_only=True):
     status: Literal["faithful", "degraded", "invalid"]
     reasons: list[Reason]
 
+    def __repr__(self) -> str:
+        """The status and what speaks against the run, so that a failed assertion says why."""
+        against = [f"{r.check}: {r.message}" for r in self.reasons if r.status != "faithful"]
+        return f"<verdict {self.status}{': ' if against else ''}{'; '.join(against)}>"
+
     @property
     def faithful(self) -> bool:
         """Whether nothing speaks against the emulation."""
@@ -111,7 +116,11 @@ class LinkDirection(_Part, frozen=True, kw_only=True):
 
 
 class Layer(_Part, frozen=True, kw_only=True):
-    """One layer; each figure has its unit in its name. An empty or null aspect was not observed."""
+    """One layer; each figure has its unit in its name.
+
+    In an observed layer an aspect that is null does not exist there, and a figure that is null was
+    not observed.
+    """
 
     status: Literal["observed", "not observed"]
     reason: str = ""

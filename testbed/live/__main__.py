@@ -21,6 +21,8 @@ from testbed.recording.progress import Failure, encode_progress
 def main(argument: str) -> int:
     """Runs the experiment or the shell; returns the exit code."""
     config = msgspec.json.decode(argument, type=LiveConfig)
+    # Debian keeps /usr/sbin off an ordinary user's path; Mininet looks for ifconfig on it.
+    os.environ["PATH"] = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
     try:
         if config.shell or config.progress_fd is None:
             shell(config)

@@ -22,7 +22,7 @@ from typing import Final, Literal
 import msgspec
 
 from testbed import clock
-from testbed.errors import Interrupted, MachineError, TestbedError
+from testbed.errors import Interrupted, MachineError, ProcessError, TestbedError
 from testbed.live import machine, observers, workload
 from testbed.live.config import LiveConfig
 from testbed.live.drain import wait_until_quiet
@@ -44,15 +44,24 @@ _QUIET_S: Final = 8.0
 
 
 class StopSignals:
-    """Whether SIGINT or SIGTERM asked for the end."""
+    """Whether SIGINT or SIGTERM asked for the end.
+
+    Attributes:
+        raises: let the signal itself end what is under way, with `Interrupted`. So the start can be
+            stopped wherever it waits; the load looks at `received` and ends in order.
+    """
 
     def __init__(self) -> None:
         self.received = False
+        self.raises = False
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._receive)
 
     def _receive(self, _number: int, _frame: FrameType | None) -> None:
         self.received = True
+        if self.raises:
+            self.raises = False
+            raise Interrupted("stopped before the load began")
 
     def __call__(self) -> bool:
         """Whether the end was asked for."""
@@ -94,12 +103,14 @@ class Experiment:
     def go(self) -> None:
         """Builds the network, starts everything, makes the load and waits for the last packet."""
         scenario, seed = self._config.scenario, self._config.seed
+        self._stopped.raises = True
         self._tell(Phase(text="building the network"))
         network = build_network(scenario, seed)
         self._plan = network.plan
         self._describe(network)
         self._tell(Phase(text="starting the server, the clients and the probes"))
         clients = self._start(network)
+        self._stopped.raises = False
         self._tell(Phase(text="load"))
         self._load(clients)
         self._tell(Phase(text="waiting until the network is quiet"))
@@ -114,7 +125,7 @@ class Experiment:
             nodes=list(network.nodes),
             links=list(network.plan.links),
             link_backend="kernel" if "kernel" in wires else "relay",
-            probes=observers.probe_records(self._config.scenario.probes),
+            probes=observers.probe_records(self._config.scenario.probes, network.plan),
             warnings=[*self._manifest.warnings, *network.plan.warnings],
             clock_start=_clock(),
         )
@@ -125,7 +136,7 @@ class Experiment:
         probes = config.scenario.probes
         workload.start_servers(processes, layout, plan, config)
         clients = workload.start_clients(processes, layout, plan, config)
-        observers.start_relay(processes, layout, plan, config.seed)
+        observers.start_relay(processes, layout, plan, config.seed, config.relay_cpu)
         if probes != "none":
             interval_ns = observers.SAMPLE_INTERVAL_NS[probes]
             observers.start_sampler(processes, layout, network, interval_ns)
@@ -157,35 +168,61 @@ class Experiment:
                 raise process.died("during the load")
 
     def _fall_quiet(self, plan: NetworkPlan) -> None:
-        self._processes.end("load")
-        self._processes.end("server")
+        self._end_applications()
         if not wait_until_quiet(plan, _QUIET_S, self._stopped):
             self._warn(
                 f"connections were still open {_QUIET_S:g} s after the load: "
                 "the last packets may have no fate"
             )
 
-    def end(self) -> None:
-        """Ends every process in order and writes the manifest for the last time."""
-        processes = self._processes
-        processes.end("load")
-        processes.end("server")
-        try:
-            observers.end_sampler(processes)
-            if self._plan is not None:
-                late = observers.bring_captures_up_to_date(
-                    processes, self._layout, self._plan, failed=self._manifest.state != "complete"
+    def _end_applications(self) -> None:
+        """Ends clients and servers; says who did not end well."""
+        hurry = self._manifest.state != "complete" and self._stopped()
+        for kind in ("load", "server"):
+            for process in self._processes.end(kind, hurry=hurry):
+                self._warn(
+                    f"{process.name} did not end well when it was told to "
+                    f"({process.how_it_ended()}): its last second may lack"
                 )
-                self._warn(*late)
-            processes.end("capture")
-            observers.end_relay(processes)
-        except TestbedError as error:
-            # After a failure this is its consequence: the first one is what there is to say.
-            if self._manifest.state == "complete":
-                self.note_failure(error)
-                raise
-        finally:
-            self._note(processes=processes.records(), clock_end=_clock())
+
+    def end(self) -> None:
+        """Ends every process in order and writes the manifest for the last time.
+
+        Every step is taken whatever became of the ones before. After a failure a further one is its
+        consequence: the first is what there is to say.
+        """
+        self._stopped.raises = False
+        self._end_applications()
+        first: TestbedError | None = None
+        for step in (self._end_sampler, self._end_captures, self._end_relay):
+            try:
+                step()
+            except TestbedError as error:
+                first = first or error
+        self._note(processes=self._processes.records(), clock_end=_clock())
+        if first is not None and self._manifest.state == "complete":
+            self.note_failure(first)
+            raise first
+
+    def _end_sampler(self) -> None:
+        observers.end_sampler(self._processes)
+
+    def _end_captures(self) -> None:
+        failed = self._manifest.state != "complete"
+        if self._plan is not None:
+            late = observers.bring_captures_up_to_date(
+                self._processes, self._layout, self._plan, failed=failed
+            )
+            self._warn(*late)
+        for capture in self._processes.end("capture"):
+            raise ProcessError(
+                f"{capture.name} did not end well ({capture.how_it_ended()})",
+                where=capture.name,
+                last_lines=capture.last_lines(),
+            )
+
+    def _end_relay(self) -> None:
+        observers.end_relay(self._processes)
 
     def note_failure(self, error: TestbedError) -> None:
         """Says in the manifest that the run failed, or was stopped."""

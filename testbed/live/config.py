@@ -16,6 +16,8 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
     directory: str
     """Where the user's modules are imported from."""
+    relay_cpu: int | None = None
+    """A CPU that is kept free for the relay."""
     progress_fd: int | None = None
     """Descriptor of a pipe for lines of JSON (testbed.recording.progress); None with a shell."""
     shell: bool = False

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -57,3 +60,42 @@ def shares(start: CpuTimes, end: CpuTimes) -> tuple[float, float] | None:
     if total <= 0:
         return None
     return (end.stolen - start.stolen) / total, 1 - (end.idle - start.idle) / total
+
+
+@contextmanager
+def cpu_kept_free() -> Iterator[int | None]:
+    """Keeps this process, and all that it starts meanwhile, off one CPU, for the relay.
+
+    Under SCHED_FIFO the relay takes a CPU when it needs one. An ordinary user may not use that, and
+    any step of the server, of a client or of a progress bar would then make packets late: 1 to 2 ms
+    at p99 on two CPUs, against 0.1 ms with a CPU of its own.
+
+    Yields:
+        The CPU, or None where the relay needs none of its own or there is only one.
+    """
+    cpus = os.sched_getaffinity(0)
+    if len(cpus) < 2 or _may_use_fifo():
+        yield None
+        return
+    kept = max(cpus)
+    _set_affinity(cpus - {kept})
+    try:
+        yield kept
+    finally:
+        _set_affinity(cpus)
+
+
+def _set_affinity(cpus: set[int]) -> None:
+    """Of all threads of this process."""
+    for thread in Path("/proc/self/task").iterdir():
+        with suppress(ProcessLookupError):  # it ended meanwhile
+            os.sched_setaffinity(int(thread.name), cpus)
+
+
+def _may_use_fifo() -> bool:
+    try:
+        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+    except PermissionError:
+        return False
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    return True

@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from testbed.errors import ProcessError
+from testbed.errors import ProcessError, RunError
 from testbed.events.qdisc import WIRES
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.network.build import Network
@@ -39,8 +39,17 @@ _READY_S: Final = 120.0
 """Only a bound on hanging: a process that died is seen at once. An emulated CPU takes 30 s here."""
 
 
-def start_relay(processes: Processes, layout: Layout, plan: NetworkPlan, seed: int) -> None:
+def start_relay(
+    processes: Processes, layout: Layout, plan: NetworkPlan, seed: int, cpu: int | None
+) -> None:
     """Starts the relay for the links that have one; returns when its devices are open.
+
+    Args:
+        processes: gets it.
+        layout: of the recording.
+        plan: of the network.
+        seed: of the run.
+        cpu: kept free for it, or None.
 
     Raises:
         ProcessError: it ended or said nothing.
@@ -64,7 +73,7 @@ def start_relay(processes: Processes, layout: Layout, plan: NetworkPlan, seed: i
         )
     if not links:
         return
-    config = msgspec.json.encode(RelayConfig(seed=seed, links=links)).decode()
+    config = msgspec.json.encode(RelayConfig(seed=seed, links=links, cpu=cpu)).decode()
     relay = processes.start(
         "relay",
         "relay",
@@ -74,6 +83,8 @@ def start_relay(processes: Processes, layout: Layout, plan: NetworkPlan, seed: i
     )
     answer = msgspec.json.decode(relay.read_line(_READY_S), type=RelayAnswer)
     relay.about["scheduler"] = answer.scheduler
+    if cpu is not None:
+        relay.about["cpu"] = cpu
 
 
 def _wire(way: Direction) -> WireConfig:
@@ -194,14 +205,22 @@ def bring_captures_up_to_date(
 
     Returns:
         A warning for each capture that did not get there in time.
+
+    Raises:
+        RunError: an interface is gone or down.
     """
     waiting = {}
     for capture in processes.of_kind("capture"):
         node = plan.node(capture.node)
         watched = [i for i in node.interfaces if i.name in capture.about]
-        with visiting(of_node(node.name)):
-            for interface in watched:
-                send_marker(interface.name, interface.mac)
+        try:
+            with visiting(of_node(node.name)):
+                for interface in watched:
+                    send_marker(interface.name, interface.mac)
+        except OSError as error:
+            raise RunError(
+                f"no marker could leave {node.name}: {error}", where=node.name
+            ) from error
         path = partial(layout.capture(node.name))
         waiting[capture.name] = CaptureFile(path, [i.mac for i in watched])
     patience_s = _UP_TO_DATE_FAILED_S if failed else _UP_TO_DATE_S
@@ -215,17 +234,25 @@ def bring_captures_up_to_date(
     ]
 
 
-def probe_records(probes: Probes) -> list[ProbeRecord]:
+def probe_records(probes: Probes, plan: NetworkPlan) -> list[ProbeRecord]:
     """What each layer is observed by in this run, bottom to top."""
+    relayed = any(link.wire == "relay" for link in plan.links)
+    link_sources = [
+        *(["relay log"] if relayed else []),
+        *(["captures"] if probes != "none" else []),
+    ]
+    tcp_sources = ["inet_diag TCP_INFO", "/proc/net/netstat"]
+    if probes == "all":
+        tcp_sources.append("captures")
     off = f"switched off (--probes {probes})"
     sampled = probes != "none"
     in_process = probes == "all"
     return [
-        _record("link", True, ["relay log", *(["captures"] if sampled else [])]),
+        _record("link", bool(link_sources), link_sources, off),
         _record("nic", sampled, ["/proc/net/dev"], off),
         _record("qdisc", sampled, ["rtnetlink RTM_GETQDISC"], off),
         _record("ip", sampled, ["/proc/net/snmp", "/proc/net/netstat"], off),
-        _record("tcp", sampled, ["inet_diag TCP_INFO", "/proc/net/netstat", "captures"], off),
+        _record("tcp", sampled, tcp_sources, off),
         _record("socket", sampled, ["inet_diag SK_MEMINFO"], off),
         _record(
             "syscall", False, [], "needs the tracepoint probe, which this version does not have"

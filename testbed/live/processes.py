@@ -28,8 +28,9 @@ from testbed.recording.layout import Layout
 from testbed.recording.manifest import ProcessRecord
 
 Kind: TypeAlias = Literal["server", "load", "relay", "sampler", "capture"]
-_TERM_AFTER_S: Final = 2.0
-_KILL_AFTER_S: Final = 1.0
+_PATIENT_S: Final = (2.0, 1.0)
+_HURRIED_S: Final = (0.4, 0.2)
+"""How long a process may take to end after its lifeline closed, and then after SIGTERM."""
 _TAIL_BYTES: Final = 8192
 _TAIL_LINES: Final = 20
 
@@ -60,10 +61,10 @@ class ManagedProcess:
 
     def died(self, when: str) -> ProcessError:
         """The error for an end that nobody asked for."""
-        code = self.popen.wait()
-        how = f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
         return ProcessError(
-            f"{self.name} ended {when} ({how})", where=self.name, last_lines=self.last_lines()
+            f"{self.name} ended {when} ({self.how_it_ended()})",
+            where=self.name,
+            last_lines=self.last_lines(),
         )
 
     def read_line(self, timeout_s: float) -> bytes:
@@ -97,12 +98,22 @@ class ManagedProcess:
             with contextlib.suppress(BrokenPipeError):
                 self.popen.stdin.close()
 
-    def end(self) -> int:
-        """Ends it, gently first; returns its exit code."""
+    def how_it_ended(self) -> str:
+        """Its end in words: ``exit code 4`` or ``signal SIGKILL``."""
+        code = self.popen.wait()
+        return f"exit code {code}" if code >= 0 else f"signal {signal.Signals(-code).name}"
+
+    def end(self, *, hurry: bool = False) -> int:
+        """Ends it, gently first; returns its exit code.
+
+        Args:
+            hurry: somebody pressed Ctrl-C: an application that blocks is not waited for.
+        """
         self.ask_to_end()
-        steps = ((_TERM_AFTER_S, signal.SIGTERM), (_KILL_AFTER_S, signal.SIGKILL))
+        term_after_s, kill_after_s = _HURRIED_S if hurry else _PATIENT_S
+        steps = ((term_after_s, signal.SIGTERM), (kill_after_s, signal.SIGKILL))
         if self.popen.stdin is None:
-            steps = ((0.0, signal.SIGTERM), (_TERM_AFTER_S, signal.SIGKILL))
+            steps = ((0.0, signal.SIGTERM), (term_after_s, signal.SIGKILL))
         for patience_s, number in steps:
             try:
                 return self.popen.wait(patience_s)
@@ -184,23 +195,16 @@ class Processes:
         """The processes of one kind, in the order they were started."""
         return [process for process in self.all if process.kind == kind]
 
-    def check(self) -> None:
-        """Raises for a process that ended although nobody asked it to.
+    def end(self, kind: Kind, *, hurry: bool = False) -> list[ManagedProcess]:
+        """Ends the processes of a kind that still run, all asked before any is waited for.
 
-        Raises:
-            ProcessError: with its last lines.
+        Returns:
+            Those that ended with another exit code than 0.
         """
-        for process in self.all:
-            if process.exit_code is not None:
-                raise process.died("during the run")
-
-    def end(self, kind: Kind) -> None:
-        """Ends all processes of a kind, all of them asked before any is waited for."""
-        chosen = self.of_kind(kind)
-        for process in chosen:
+        running = [process for process in self.of_kind(kind) if process.exit_code is None]
+        for process in running:
             process.ask_to_end()
-        for process in chosen:
-            process.end()
+        return [process for process in running if process.end(hurry=hurry) != 0]
 
     def records(self) -> list[ProcessRecord]:
         """All processes, for the manifest."""

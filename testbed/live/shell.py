@@ -26,9 +26,10 @@ def shell(config: LiveConfig) -> None:
         TestbedError: the network could not be built, or a server did not start.
     """
     layout = Layout(Path(config.root))
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     with Processes(layout) as processes:
         network = build_network(config.scenario, config.seed)
-        observers.start_relay(processes, layout, network.plan, config.seed)
+        observers.start_relay(processes, layout, network.plan, config.seed, config.relay_cpu)
         workload.start_servers(processes, layout, network.plan, config)
         workload.wait_for_servers(processes, lambda: False)
         client = network.plan.with_role("client")[0].name
@@ -42,5 +43,4 @@ def shell(config: LiveConfig) -> None:
                 port=workload.PORT,
             )
         )
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         command_line(network.mininet)

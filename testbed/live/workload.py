@@ -166,11 +166,12 @@ class Clients:
         waiting = set(self._pipes)
         while waiting:
             for pipe in self._ready(list(waiting)):
+                process = self._pipes[pipe]
                 for line in self._lines(pipe):
                     if line.get("ready"):
                         waiting.discard(pipe)
                 if pipe not in self._pipes:
-                    raise ProcessError("a client ended before it was ready", where="load")
+                    raise process.died("before it was ready")
             if stopped():
                 raise Interrupted("stopped while the clients were starting")
             if time.monotonic() > deadline:
@@ -178,11 +179,19 @@ class Clients:
                 raise ProcessError(f"not ready in time: {names}", where=names)
 
     def go(self) -> None:
-        """Starts the load, in all clients as nearly at once as can be."""
+        """Starts the load, in all clients as nearly at once as can be.
+
+        Raises:
+            ProcessError: one has ended.
+        """
         for process in self._pipes.values():
-            if process.popen.stdin is not None:
+            if process.popen.stdin is None:
+                continue
+            try:
                 process.popen.stdin.write(b"go\n")
                 process.popen.stdin.flush()
+            except BrokenPipeError as error:
+                raise process.died("before the load began") from error
 
     def follow(
         self, tell: OnProgress, check: Callable[[], None], stopped: Callable[[], bool]

@@ -2,10 +2,10 @@
 
 Rules:
 
-    {"ready":true}                                              imports are done; it waits for "go"
-    {"started":n,"completed":n,"failed":n,"limit":n|null,"elapsed_ns":n,"ended":null}      every 100
-    ms {"started":n,"completed":n,"failed":n,"limit":n|null,"elapsed_ns":n,"ended":"done"|"stopped"}
-    once, last
+    {"ready":true}                    once: imports are done; it waits for "go"
+    {"started":n,"completed":n,"failed":n,"limit":n|null,"elapsed_ns":n,"ended":null}
+                                      every 100 ms
+    ... "ended":"done"|"stopped"}     once, last
 
 - started = completed + failed + under way. A request that ended with a status of 400 or more has
   failed.

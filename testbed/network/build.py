@@ -72,6 +72,7 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
     _check_congestion_control(congestion_control)
     tools = Toolbox()
     _check_mnexec(tools)
+    _check_htb(tools, plan)
     # The sandbox's own namespace too: the inner ends of kernel wires lie in it.
     tools.run(["sysctl", "-q", "-w", *_words(_QUIET)])
     mininet = nodes.start_nodes(plan)
@@ -108,6 +109,22 @@ def _check_mnexec(tools: Toolbox) -> None:
             "(in a container, start it with --privileged)",
             where="mnexec",
         ) from error
+
+
+def _check_htb(tools: Toolbox, plan: NetworkPlan) -> None:
+    """Tries HTB on the sandbox's own loopback device where a link has a capacity."""
+    ways = [way for link in plan.links for way in (link.forward, link.reverse)]
+    if all(way.capacity_bit_s is None for way in ways):
+        return
+    try:
+        tools.run(["tc", "qdisc", "add", "dev", "lo", "root", "htb"], remember=False)
+    except ToolError as error:
+        raise MachineError(
+            f"a capacity needs the htb qdisc, which this kernel refuses ({error.stderr.strip()}); "
+            "as root: modprobe sch_htb",
+            where="--capacity",
+        ) from error
+    tools.run(["tc", "qdisc", "del", "dev", "lo", "root"], remember=False)
 
 
 def _check_congestion_control(name: str) -> None:

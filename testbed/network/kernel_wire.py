@@ -81,6 +81,12 @@ def _check(tools: Toolbox, device: str, way: Direction) -> None:
         raise ReadBackError(f"{device}: no netem after it was set", where=device)
     delay_s = options.get("delay", {}).get("delay", 0.0)
     loss = options.get("loss-random", {}).get("loss", 0.0)
+    if options.get("limit") != NETEM_LIMIT_PACKETS:
+        raise ReadBackError(
+            f"{device}: netem's limit was set to {NETEM_LIMIT_PACKETS} and reads back as "
+            f"{options.get('limit')}",
+            where=device,
+        )
     # netem keeps a probability in 32 bits and tc prints delays as seconds with nanosecond digits.
     if abs(delay_s * 1e9 - way.delay_ns) > 1_000 or abs(loss - way.loss_ratio) > 1e-6:
         raise ReadBackError(

@@ -23,8 +23,10 @@ import msgspec
 from testbed.probes.sources import KINDS, NetlinkDump, ProcFile, Source, link_names
 from testbed.recording.segments import SegmentHeader, SegmentWriter
 from testbed.sandbox.netns import of_process, visiting
+from testbed.units import NS_PER_S
 
 COUNTERS_EVERY: Final = 10
+_FLUSH_NS: Final = NS_PER_S
 
 
 class SampledNode(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,7 +80,7 @@ class Sampler:
         self._segment = SegmentWriter(config.segment_fd, header)
         self._interval_ns = config.interval_ns
         self._nodes = [self._open(index, node) for index, node in enumerate(config.nodes)]
-        self.samples = self.missed = self.busy_ns = 0
+        self.samples = self.missed = self.busy_ns = self._flush_ns = 0
 
     def _open(self, index: int, node: SampledNode) -> _Node:
         with visiting(of_process(node.process_id)):
@@ -121,5 +123,8 @@ class Sampler:
                     kind=KINDS.index(source.kind),
                     node=node.index,
                 )
+        if began_ns >= self._flush_ns:
+            self._flush_ns = began_ns + _FLUSH_NS
+            self._segment.flush()
         self.samples += 1
         self.busy_ns += time.monotonic_ns() - began_ns

@@ -80,11 +80,10 @@ class SegmentWriter:
 
     def flush(self) -> None:
         """Writes the buffer out."""
-        view = memoryview(self._buffer)
-        while view:
-            view = view[os.write(self._descriptor, view) :]
-        view.release()
-        self._buffer = bytearray()
+        # What was written leaves the buffer at once: after an error it must not be written again.
+        while self._buffer:
+            written = os.write(self._descriptor, self._buffer)
+            del self._buffer[:written]
 
     def close(self) -> None:
         """Writes the buffer out and closes the descriptor."""

@@ -27,14 +27,21 @@ from testbed.errors import EXIT_MACHINE_CANNOT, SandboxError
 from testbed.sandbox import namespaces
 from testbed.sandbox.syscalls import die_with_parent
 
-_FORWARDED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_ALL = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def _forwarded() -> tuple[signal.Signals, ...]:
+    """What is passed on: a terminal gives its Ctrl-C to the command itself, unless detached."""
+    detached = os.getsid(0) == os.getpid()
+    return _ALL if detached else (signal.SIGTERM, signal.SIGHUP)
 
 
 def main(arguments: Sequence[str]) -> int:
     """Runs the command in a new sandbox; returns its exit code, or 128 + signal."""
     lifeline, command = int(arguments[0]), list(arguments[1:])
     parent = os.getpid()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _FORWARDED)
+    forwarded = _forwarded()
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
     try:
         namespaces.unshare_all()
     except SandboxError as error:
@@ -42,11 +49,11 @@ def main(arguments: Sequence[str]) -> int:
         return EXIT_MACHINE_CANNOT
     child = os.fork()
     if child == 0:
-        os._exit(_init(command, lifeline, parent))
+        os._exit(_init(command, lifeline, parent, forwarded))
     os.close(lifeline)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     while True:
-        received = signal.sigwait({*_FORWARDED, signal.SIGCHLD})
+        received = signal.sigwait({*forwarded, signal.SIGCHLD})
         if received != signal.SIGCHLD:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(child, received)
@@ -56,7 +63,9 @@ def main(arguments: Sequence[str]) -> int:
             return _exit_code(status)
 
 
-def _init(command: list[str], lifeline: int, parent: int) -> int:
+def _init(
+    command: list[str], lifeline: int, parent: int, forwarded: tuple[signal.Signals, ...]
+) -> int:
     """PID 1: prepares the mounts, starts the command, reaps, and ends when it should."""
     try:
         die_with_parent(signal.SIGKILL)
@@ -77,13 +86,13 @@ def _init(command: list[str], lifeline: int, parent: int) -> int:
         except OSError as error:
             print(f"testbed: error: cannot run {command[0]}: {error}", file=sys.stderr)
             os._exit(EXIT_MACHINE_CANNOT)
-    return _watch(child, lifeline)
+    return _watch(child, lifeline, forwarded)
 
 
-def _watch(child: int, lifeline: int) -> int:
+def _watch(child: int, lifeline: int, forwarded: tuple[signal.Signals, ...]) -> int:
     wake_read, wake_write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
     signal.set_wakeup_fd(wake_write, warn_on_full_buffer=False)
-    for number in (*_FORWARDED, signal.SIGCHLD):
+    for number in (*_ALL, signal.SIGCHLD):
         signal.signal(number, lambda *_: None)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     exit_code = _reap(child)  # it may have ended while the signals were blocked
@@ -93,7 +102,7 @@ def _watch(child: int, lifeline: int) -> int:
             return 128 + signal.SIGHUP
         if wake_read in ready:
             for woken in os.read(wake_read, 256):
-                if woken in _FORWARDED:
+                if woken in forwarded:
                     with contextlib.suppress(ProcessLookupError):
                         os.kill(child, woken)
         exit_code = _reap(child)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-import platform
-import struct
 from typing import Final
 
 CLONE_NEWNS: Final = 0x00020000
@@ -73,24 +71,3 @@ def die_with_parent(signal_number: int) -> None:
 def set_timer_slack(slack_ns: int) -> None:
     """Timer slack of this thread (PR_SET_TIMERSLACK); the kernel's default is 50 us."""
     _check(_libc.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(slack_ns), 0, 0, 0), "PR_SET_TIMERSLACK")
-
-
-_SCHED_ATTR: Final = struct.Struct("=IIQiIQQQ")
-_SCHED_SETATTR: Final = {"x86_64": 314, "aarch64": 274, "riscv64": 274}
-"""arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h"""
-
-
-def set_scheduler_slice(slice_ns: int) -> None:
-    """Asks for turns of `slice_ns` under the normal policy: shorter ones come sooner.
-
-    Since Linux 6.12 (kernel/sched/syscalls.c, sched_runtime of SCHED_NORMAL); earlier kernels
-    ignore it. Needs no privilege.
-
-    Raises:
-        OSError: the kernel refused, or this machine's system call number is not known here.
-    """
-    number = _SCHED_SETATTR.get(platform.machine())
-    if number is None:
-        raise OSError(f"sched_setattr: its number on {platform.machine()} is not known")
-    attributes = _SCHED_ATTR.pack(_SCHED_ATTR.size, os.SCHED_OTHER, 0, 0, 0, slice_ns, 0, 0)
-    _check(_libc.syscall(number, 0, attributes, 0), "sched_setattr")

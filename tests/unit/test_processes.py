@@ -114,14 +114,12 @@ def test_a_death_by_a_signal_names_it(processes: Processes) -> None:
     assert str(process.died("early")) == "server ended early (signal SIGSEGV)"
 
 
-def test_check_finds_who_ended_unasked(processes: Processes) -> None:
-    first = start(processes, "echo ready; read line")
-    processes.check()
-    second = processes.start("relay", "relay", ["sh", "-c", "exit 1"])
-    wait_for_end(second)
-    with pytest.raises(ProcessError, match="relay ended during the run"):
-        processes.check()
-    assert first.exit_code is None
+def test_end_names_who_did_not_end_well(processes: Processes) -> None:
+    start(processes, "echo ready; read line")
+    assert processes.end("server") == []
+    stubborn = start(processes, "trap '' TERM; echo ready; while :; do read line; done")
+    assert processes.end("server", hurry=True) == [stubborn]
+    assert stubborn.how_it_ended() == "signal SIGKILL"
 
 
 def test_silence_is_an_error_after_its_time(processes: Processes) -> None:

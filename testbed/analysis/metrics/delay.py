@@ -24,11 +24,3 @@ def one_way_delays(sent_ns: Times, received_ns: Times, partner: Times) -> Times:
 def packet_delay_variation(delays_ns: Times) -> Times:
     """PDV in ns (RFC 5481, 4.2): D(i) - min D."""
     return delays_ns - delays_ns.min() if delays_ns.size else delays_ns
-
-
-def inter_packet_delay_variation(delays_ns: Times) -> Times:
-    """IPDV in ns (RFC 5481, 4.1).
-
-    D(i) - D(i-1) of packets next to each other in the order of sending.
-    """
-    return np.diff(delays_ns)

@@ -21,11 +21,9 @@ from testbed.network.relay.forwarder import Lane, forward, open_log
 from testbed.network.relay.taps import open_tap
 from testbed.network.relay.wire import Wire
 from testbed.recording.segments import SegmentWriter
-from testbed.sandbox.syscalls import set_scheduler_slice, set_timer_slack
+from testbed.sandbox.syscalls import set_timer_slack
 
 _FIFO_PRIORITY: Final = 10
-_SLICE_NS: Final = 100_000
-"""The kernel's shortest slice (kernel/sched/syscalls.c): a frame takes the relay a few us."""
 
 
 def main(argument: str) -> int:
@@ -42,10 +40,10 @@ def main(argument: str) -> int:
     except RunError as error:
         print(f"testbed: error: {error}", file=sys.stderr)
         return error.exit_code
-    scheduler = _hurry()
+    scheduler = _hurry(config.cpu)
     _answer(RelayAnswer(scheduler=scheduler))
     all_lanes = [lane for pair in lanes.values() for lane in pair.values()]
-    forward(all_lanes, sys.stdin.fileno())
+    forward(all_lanes, logs, sys.stdin.fileno())
     for lane in all_lanes:
         lane.wire.check()
         lane.log_held()
@@ -92,14 +90,15 @@ def _counts(wire: Wire) -> WireCounts:
     )
 
 
-def _hurry() -> str:
+def _hurry(cpu: int | None) -> str:
     """Real-time priority where it may be had, exact timers, no collector; the scheduler's name."""
     gc.disable()
     set_timer_slack(1)
+    if cpu is not None:
+        os.sched_setaffinity(0, {cpu})
     try:
         os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(_FIFO_PRIORITY))
     except PermissionError:
-        set_scheduler_slice(_SLICE_NS)
         return "other"
     return "fifo"
 

@@ -35,6 +35,8 @@ class RelayConfig(msgspec.Struct, frozen=True, kw_only=True):
 
     seed: int
     links: list[LinkConfig]
+    cpu: int | None = None
+    """A CPU that is kept free for it; None: it runs where the scheduler puts it."""
 
 
 class WireCounts(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,6 @@ class RelayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """A line on the relay's standard output: first when it is ready, then when it ends."""
 
     scheduler: str
-    """``fifo`` under SCHED_FIFO, else ``other`` (with the shortest slice there is)."""
+    """``fifo`` under SCHED_FIFO, else ``other``."""
     counts: dict[str, dict[str, WireCounts]] | None = None
     """By link and direction, in the last answer."""

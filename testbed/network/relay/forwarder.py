@@ -36,6 +36,7 @@ from testbed.events.link import (
 )
 from testbed.network.relay.wire import Held, Wire
 from testbed.recording.segments import SegmentHeader, SegmentWriter
+from testbed.units import NS_PER_S
 
 _RECORD: Final = struct.Struct("<QqqqIIBBBx")
 _MAX_FRAME_BYTES: Final = 2048
@@ -140,15 +141,17 @@ class Lane:
 
 
 _NEVER_NS: Final = 2**62
-_LONGEST_SLEEP_S: Final = 3600.0
+_FLUSH_NS: Final = NS_PER_S
+_LONGEST_SLEEP_S: Final = 1.0
 _SPIN_NS: Final = 100_000
 
 
-def forward(lanes: Sequence[Lane], stop: int) -> None:
-    """Moves frames until the descriptor `stop` is readable."""
+def forward(lanes: Sequence[Lane], logs: Sequence[SegmentWriter], stop: int) -> None:
+    """Moves frames until the descriptor `stop` is readable; flushes the logs every second."""
     by_source = {lane.source: lane for lane in lanes}
     watched = [stop, *by_source]
     next_due_ns = _NEVER_NS
+    flush_ns = 0
     while True:
         wait_s = (next_due_ns - _SPIN_NS - time.monotonic_ns()) / 1e9
         ready, _, _ = select.select(watched, [], [], min(max(wait_s, 0.0), _LONGEST_SLEEP_S))
@@ -158,3 +161,7 @@ def forward(lanes: Sequence[Lane], stop: int) -> None:
             by_source[descriptor].read()
         now_ns = time.monotonic_ns()
         next_due_ns = min(lane.write_due(now_ns) for lane in lanes)
+        if now_ns >= flush_ns:
+            flush_ns = now_ns + _FLUSH_NS
+            for log in logs:
+                log.flush()
