@@ -248,7 +248,10 @@ def report(folder: Folder, as_json: AsJson = False) -> int:
     from testbed.report.html import read_summary, write_report
 
     summary = read_summary(open_layout(folder))
-    write_report(folder)
+    try:
+        write_report(folder)
+    except OSError as error:  # a recording that may only be read can be shown all the same
+        print(f"testbed: warning: report.html was not written: {error}", file=sys.stderr)
     _show(folder, summary, as_json)
     return EXIT_DONE
 

@@ -204,6 +204,11 @@ def _seed(scenario: Scenario) -> int:
     return int.from_bytes(os.urandom(4), "big") if scenario.seed is None else scenario.seed
 
 
+def _invoked_as() -> str:
+    """How the user calls the testbed: ``./tb`` where he came through it."""
+    return os.environ.get("TESTBED_INVOKED_AS") or Path(sys.argv[0]).name
+
+
 def _first_manifest(scenario: Scenario, seed: int) -> Manifest:
     from testbed import __version__
 
@@ -213,7 +218,7 @@ def _first_manifest(scenario: Scenario, seed: int) -> Manifest:
         kernel=machine.kernel(),
         cpus=os.cpu_count() or 1,
         started_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        command=sys.argv[:1] and [Path(sys.argv[0]).name, *sys.argv[1:]],
+        command=[_invoked_as(), *sys.argv[1:]],
         scenario=scenario,
         seed=seed,
         link_backend="relay",

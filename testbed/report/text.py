@@ -10,6 +10,7 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import shlex
 import textwrap
 from collections import Counter
@@ -67,6 +68,11 @@ def render(
     if root is not None:
         parts += _section("Recording", _next(root, manifest))
     return Group(*parts)
+
+
+def _invoked_as() -> str:
+    """``./tb`` where the user came through it: `testbed` is not on his path then."""
+    return os.environ.get("TESTBED_INVOKED_AS", "testbed")
 
 
 def repeat_command(manifest: Manifest) -> list[str]:
@@ -311,5 +317,5 @@ def _next(root: Path, manifest: Manifest | None) -> RenderableType:
         table.add_row("in a browser", Text(str(page)))
     if manifest is not None and manifest.command:
         table.add_row("repeat", Text(clean(shlex.join(repeat_command(manifest)))))
-    table.add_row("judge again", Text(shlex.join(["testbed", "analyse", str(root)])))
+    table.add_row("judge again", Text(shlex.join([_invoked_as(), "analyse", str(root)])))
     return table

@@ -15,6 +15,7 @@ import pytest
 from testbed.analysis.series import Series
 from testbed.report.html import render
 from tests.builders.summaries import manifest, series, summary
+from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -224,7 +225,10 @@ def test_charts_follow_the_scheme(browser: Browser, pages: dict[str, Path]) -> N
     with opened(browser, pages["all"], scheme="dark") as seen:
         dark = seen.page.evaluate(colour)
         seen.page.emulate_media(color_scheme="light")
-        seen.page.wait_for_function(f"{colour} !== '{dark}'")
+        # Not page.wait_for_function: it evaluates text in the page, which the page's policy forbids.
+        eventually(
+            lambda: seen.page.evaluate(colour) != dark, within_s=20, what="another text colour"
+        )
 
 
 def test_it_can_be_printed(browser: Browser, pages: dict[str, Path]) -> None:

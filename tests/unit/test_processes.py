@@ -67,7 +67,7 @@ def test_what_the_parent_writes_reaches_it_before_the_end(processes: Processes) 
 def test_who_does_not_watch_the_lifeline_is_sent_sigterm(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_TERM_AFTER_S", 0.05)
+    monkeypatch.setattr(module, "_PATIENT_S", (0.05, PATIENCE_S))
     process = start(processes, "trap 'exit 6' TERM; echo ready; while :; do sleep 0.01; done")
     assert process.end() == 6
 
@@ -75,8 +75,7 @@ def test_who_does_not_watch_the_lifeline_is_sent_sigterm(
 def test_who_ignores_sigterm_is_killed(
     processes: Processes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "_TERM_AFTER_S", 0.05)
-    monkeypatch.setattr(module, "_KILL_AFTER_S", 0.05)
+    monkeypatch.setattr(module, "_PATIENT_S", (0.05, 0.05))
     process = start(processes, "trap '' TERM; echo ready; while :; do sleep 0.01; done")
     assert process.end() == -signal.SIGKILL
 
@@ -115,7 +114,7 @@ def test_a_death_by_a_signal_names_it(processes: Processes) -> None:
 
 
 def test_end_names_who_did_not_end_well(processes: Processes) -> None:
-    start(processes, "echo ready; read line")
+    start(processes, "echo ready; read line; exit 0")
     assert processes.end("server") == []
     stubborn = start(processes, "trap '' TERM; echo ready; while :; do read line; done")
     assert processes.end("server", hurry=True) == [stubborn]
