@@ -225,7 +225,7 @@ def test_charts_follow_the_scheme(browser: Browser, pages: dict[str, Path]) -> N
     with opened(browser, pages["all"], scheme="dark") as seen:
         dark = seen.page.evaluate(colour)
         seen.page.emulate_media(color_scheme="light")
-        # Not page.wait_for_function: it evaluates text in the page, which the page's policy forbids.
+        # Not page.wait_for_function: it evaluates text in the page, which its policy forbids.
         eventually(
             lambda: seen.page.evaluate(colour) != dark, within_s=20, what="another text colour"
         )
