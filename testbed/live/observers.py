@@ -33,7 +33,7 @@ from testbed.units import NS_PER_MS
 
 SAMPLE_INTERVAL_NS: Final = {"all": 10 * NS_PER_MS, "light": 100 * NS_PER_MS}
 _UP_TO_DATE_S: Final = 10.0
-_UP_TO_DATE_FAILED_S: Final = 0.5
+_UP_TO_DATE_FAILED_S: Final = 0.3
 _POLL_S: Final = 0.01
 _READY_S: Final = 120.0
 """Only a bound on hanging: a process that died is seen at once. An emulated CPU takes 30 s here."""

@@ -29,7 +29,7 @@ from testbed.recording.manifest import ProcessRecord
 
 Kind: TypeAlias = Literal["server", "load", "relay", "sampler", "capture"]
 _PATIENT_S: Final = (2.0, 1.0)
-_HURRIED_S: Final = (0.4, 0.2)
+_HURRIED_S: Final = (0.25, 0.15)
 """How long a process may take to end after its lifeline closed, and then after SIGTERM."""
 _TAIL_BYTES: Final = 8192
 _TAIL_LINES: Final = 20

@@ -250,6 +250,39 @@ def test_ctrl_c_while_the_load_runs(tmp_path: Path) -> None:
     assert len(log) > 30
 
 
+BLOCKED = """\
+import time
+
+async def app(scope, receive, send):
+    if scope["type"] != "lifespan":
+        time.sleep(600)
+    while True:
+        message = await receive()
+        await send({"type": message["type"] + ".complete"})
+"""
+
+
+def test_ctrl_c_does_not_wait_for_an_application_that_blocks_its_loop(folder: Path) -> None:
+    # It hears neither the end of its lifeline nor SIGTERM: only SIGKILL is left.
+    name = write_app(folder, BLOCKED)
+    pressed: list[float] = []
+
+    def press(event: Progress) -> None:
+        if isinstance(event, LoadProgress) and event.started and not pressed:
+            pressed.append(time.monotonic())
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Interrupted):
+        run(scenario(app=f"{name}:app"), folder / "out", press)
+    assert time.monotonic() - pressed[0] < STOP_S
+    assert_readable(folder / "out", "interrupted")
+
+
+def test_an_interruption_ends_a_pytest_session_too() -> None:
+    # pytest lets a KeyboardInterrupt through and makes every other exception one test's failure.
+    assert issubclass(Interrupted, KeyboardInterrupt)
+
+
 @pytest.mark.parametrize("text", ["building the network", "starting the server"])
 def test_ctrl_c_before_the_load(tmp_path: Path, text: str) -> None:
     def press(event: Progress) -> None:
