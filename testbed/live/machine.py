@@ -67,8 +67,8 @@ def cpu_kept_free() -> Iterator[int | None]:
     """Keeps this process, and all that it starts meanwhile, off one CPU, for the relay.
 
     Under SCHED_FIFO the relay takes a CPU when it needs one. An ordinary user may not use that, and
-    any step of the server, of a client or of a progress bar would then make packets late: 1 to 2 ms
-    at p99 on two CPUs, against 0.1 ms with a CPU of its own.
+    any step of the server, of a client or of a progress bar would then make packets late: 1 to 3 ms
+    at p99 on two CPUs; with a CPU of its own 0.1 to 0.3 ms in most runs, and still 1 to 3 in some.
 
     Yields:
         The CPU, or None where the relay needs none of its own or there is only one.
