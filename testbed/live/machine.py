@@ -68,7 +68,8 @@ def cpu_kept_free() -> Iterator[int | None]:
 
     Under SCHED_FIFO the relay takes a CPU when it needs one. An ordinary user may not use that, and
     any step of the server, of a client or of a progress bar would then make packets late: 1 to 3 ms
-    at p99 on two CPUs; with a CPU of its own 0.1 to 0.3 ms in most runs, and still 1 to 3 in some.
+    at p99 on two CPUs. With a CPU of its own it was 0.1 to 0.3 ms in some series of runs and 0.7 to
+    1.8 ms in others: kernel threads and other users' processes still run there.
 
     Yields:
         The CPU, or None where the relay needs none of its own or there is only one.
