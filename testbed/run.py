@@ -170,7 +170,7 @@ def check(scenario: Scenario) -> None:
     from testbed.server.application import check_application
 
     topo = load_topology(scenario.topology, scenario.topology_options)
-    make_plan(topo, scenario, "relay")
+    make_plan(topo, scenario, "kernel" if scenario.link_backend == "kernel" else "relay")
     check_application(scenario.app, Path.cwd())
 
 

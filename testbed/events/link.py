@@ -26,19 +26,44 @@ RELAY_RECORD: Final = [
     ("departure_ns", "<i8"),
     ("size_bytes", "<u4"),
     ("digest", "<u4"),
+    ("sent_digest", "<u4"),
     ("direction", "u1"),
     ("fate", "u1"),
     ("reason", "u1"),
-    ("pad", "u1"),
+    ("flags", "u1"),
 ]
-"""One record of the relay's log (struct ``<QqqqIIBBBx``); departure_ns is 0 for a packet that did
-not depart.
+"""One record of the relay's log (struct ``<QqqqIIIBBBB``); departure_ns is 0 for a packet that did
+not depart. A duplicated packet has two records, the second with the flag COPY. sent_digest is that
+of the packet as it left: another one than digest where a bit was flipped in what it covers.
+
+Logs of version 0.1 have neither sent_digest nor flags.
 """
-FATES: Final = ("delivered", "lost", "held", "overflow")
+FATES: Final = ("delivered", "lost", "held", "overflow", "dropped")
 """held: still on the wire when the relay stopped. overflow: the emulator could not write it, never
-emulated loss.
+emulated loss. dropped: by the full queue before a capacity that follows a trace.
 """
-REASONS: Final = ("", "bernoulli", "stopped", "write_failed")
+REASONS: Final = (
+    "",
+    "bernoulli",
+    "stopped",
+    "write_failed",
+    "gilbert_elliott",
+    "four_state",
+    "every",
+    "listed",
+    "segments",
+    "outage",
+    "queue_full",
+)
+"""Of a loss: the kind of its rule (testbed.scenario.impairments)."""
+COPY: Final = 1
+"""Flag: the second copy of a duplicated packet."""
+CORRUPTED: Final = 2
+"""Flag: a bit of it was flipped."""
+OVERTAKEN: Final = 4
+"""Flag: chosen to be reordered, and later packets went before it."""
+NOT_OVERTAKEN: Final = 8
+"""Flag: chosen to be reordered, but nothing came in time to overtake it."""
 DIRECTIONS: Final = ("forward", "reverse")
 
 
@@ -55,5 +80,13 @@ class LinkPacket(msgspec.Struct, frozen=True, kw_only=True):
     arrival_ns: int
     due_ns: int
     departure_ns: int | None
-    fate: Literal["delivered", "lost", "held", "overflow"]
+    fate: Literal["delivered", "lost", "held", "overflow", "dropped"]
     reason: str
+    copy: bool
+    """The second copy of a duplicated packet; it has the number of the first."""
+    corrupted: bool
+    """A bit of it was flipped."""
+    overtaken: bool
+    """It was chosen to be reordered, and later packets went before it."""
+    sent_digest: int
+    """Of the packet as it left."""

@@ -8,8 +8,9 @@ What a `Topo` may say, beyond plain Mininet:
   and the last one the server; a node whose class or name says Router, or that has ``ip_forward``,
   is a router.
 - of a link: ``bottleneck=True | "forward" | "reverse"`` (forward: from its first node to its
-  second) and ``capacity``, ``delay``, ``loss``, ``queue`` as in a scenario, for both directions, or
-  in ``forward={...}`` and ``reverse={...}`` for one.
+  second) and the settings of a scenario's link (``capacity="10mbit"``, ``loss="1%"`` ...), for both
+  directions, or in ``forward={...}`` and ``reverse={...}`` for one. Parameters of Mininet's
+  `TCLink` mean the same as there (`testbed.network.tclink`).
 
 A scenario's `link` applies to the directions marked as bottleneck, its `links` to both directions
 of the link named.
@@ -17,34 +18,27 @@ of the link named.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
-import msgspec
-
-from testbed import units
 from testbed.errors import Problem, ScenarioError
+from testbed.network import directions as directions_of
+from testbed.network import tclink
 from testbed.network.addressing import Attachment, NodeAddressing, assign
 from testbed.network.topology import Topo
-from testbed.recording.manifest import Direction, LinkRecord
-from testbed.scenario import Link, Scenario
+from testbed.recording.manifest import Direction, LinkRecord, ScheduledChange
+from testbed.scenario import Link, Scenario, notation
+from testbed.scenario.model import DIRECTIONS, WAY_SETTINGS, DirectionName, Way
 from testbed.scenario.names import did_you_mean
+from testbed.scenario.reading import read
 
 Role: TypeAlias = Literal["client", "server", "router", "host", "switch"]
 ROLES: Final = ("client", "server", "router", "host")
-DEFAULT_QUEUE_PACKETS: Final = 100
-"""Queue of a shaped direction that names none: a small router's (the bufferbloat labs use 20 to
-100).
-"""
-_LINK_KEYS: Final = ("capacity", "delay", "loss", "queue")
+_LINK_KEYS: Final = WAY_SETTINGS
 _MININET_KEYS: Final = (
     "port1", "port2", "intfName1", "intfName2", "addr1", "addr2", "params1", "params2",
     "node1", "node2", "intf", "cls", "cls1", "cls2", "fast", "key",
-)  # fmt: skip
-_TC_LINK_KEYS: Final = (
-    "bw", "jitter", "max_queue_size", "use_htb", "use_hfsc", "use_tbf", "speedup", "enable_ecn",
-    "enable_red", "latency_ms", "r2q", "xmit_hash_policy",
 )  # fmt: skip
 _INTERFACE_NAME_BYTES: Final = 15
 """IFNAMSIZ - 1, include/uapi/linux/if.h."""
@@ -170,20 +164,20 @@ class _Planner:
             name += f"-{index}"
         self._check_keys(name, info)
         marked = self._marked(name, info.get("bottleneck"))
-        base = self._settings(name, {key: info[key] for key in _LINK_KEYS if key in info})
         names = (
             info.get("intfName1") or f"{a}-eth{info['port1']}",
             info.get("intfName2") or f"{b}-eth{info['port2']}",
         )
         ends = ((a, names[0], b, names[1]), (b, names[1], a, names[0]))
         directions = []
-        for way, (sender, sender_if, receiver, receiver_if) in zip(
-            ("forward", "reverse"), ends, strict=True
-        ):
-            own = self._settings(f"{name}.{way}", info.get(way) or {}).over(base)
+        schedule: list[ScheduledChange] = []
+        needs_wire = bool(marked)
+        for way, (sender, sender_if, receiver, receiver_if) in zip(DIRECTIONS, ends, strict=True):
+            where = f"{name}.{way}"
+            own = self._own(name, way, sender, info)
             if way in marked:
-                own = self.scenario.link.over(own)
-            own = self.scenario.links.get(name, Link()).over(own)
+                own = self.scenario.link.of(way).over(own)
+            own = self.scenario.links.get(name, Link()).of(way).over(own)
             bare = Direction(
                 sender=sender,
                 sender_interface=sender_if,
@@ -191,16 +185,73 @@ class _Planner:
                 receiver_interface=receiver_if,
                 bottleneck=way in marked,
             )
-            directions.append(self._direction(f"{name}.{way}", bare, own))
+            settled = directions_of.settle(bare, own, self._teller(where))
+            self._check_variation(where, settled)
+            directions.append(settled)
+            schedule += self._schedule(where, way, settled, own)
+            needs_wire = needs_wire or directions_of.needs_wire(own)
         forward, reverse = directions
-        needs_wire = any(d.delay_ns or d.loss_ratio or d.bottleneck for d in directions)
+        if needs_wire and self.wire == "kernel":
+            self._check_kernel(name, directions, schedule)
         return LinkRecord(
             name=name,
             wire=self.wire if needs_wire else "direct",
             bottleneck=bool(marked),
             forward=forward,
             reverse=reverse,
+            schedule=tuple(sorted(schedule, key=lambda change: change.at_ns)),
         )
+
+    def _own(self, name: str, way: DirectionName, sender: str, info: Mapping[str, Any]) -> Way:
+        """What the `Topo` says of one direction."""
+        end = info.get("params1" if way == "forward" else "params2") or {}
+        known = (*_LINK_KEYS, *tclink.KEYS)
+        of_both = {key: value for key, value in info.items() if key in known}
+        of_end = {key: value for key, value in end.items() if key in known}
+        told = tclink.translate({**of_both, **of_end}, sender, self._teller(name))
+        both = self._settings(name, told)
+        return self._settings(f"{name}.{way}", info.get(way) or {}).over(both)
+
+    def _schedule(
+        self, where: str, way: DirectionName, start: Direction, own: Way
+    ) -> list[ScheduledChange]:
+        """The changes of one direction, each with all that it has from then on."""
+        found = []
+        now = start
+        for text in own.schedule or ():
+            at_ns, settings = notation.split_scheduled(text)
+            tell = self._teller(f"{where}: at {text.split()[1].rstrip(':')}")
+            now = directions_of.changed(now, Way.from_text(settings), tell)
+            found.append(
+                ScheduledChange(at_ns=at_ns, direction=way, text=settings.strip(), settings=now)
+            )
+        return found
+
+    def _check_variation(self, where: str, way: Direction) -> None:
+        clamped = directions_of.clamped_ratio(way)
+        if clamped > 0:
+            self.warnings.append(
+                f"link {where}: {clamped:.1%} of the packets would leave before they came by this "
+                "delay_variation: they are not delayed at all; a longer delay avoids it"
+            )
+
+    def _check_kernel(
+        self, name: str, ways: Sequence[Direction], schedule: Sequence[ScheduledChange]
+    ) -> None:
+        """What netem cannot do, each setting once."""
+        told = set()
+        for way in (*ways, *(change.settings for change in schedule)):
+            for setting, why in directions_of.kernel_refusals(way):
+                if setting not in told:
+                    told.add(setting)
+                    self._problem(
+                        f"link {name}: {setting}",
+                        f"the kernel backend cannot do it: {why} (--link-backend relay can)",
+                    )
+
+    def _teller(self, where: str) -> Callable[[str, str], None]:
+        """What takes a setting and what is wrong with it."""
+        return lambda setting, message: self._problem(f"link {where}: {setting}", message)
 
     def _marked(self, name: str, mark: object) -> tuple[str, ...]:
         """The directions that a topology marks as bottleneck."""
@@ -215,47 +266,19 @@ class _Planner:
         )
         return ()
 
-    def _direction(self, where: str, bare: Direction, link: Link) -> Direction:
-        packets, size = units.parse_queue(link.queue) if link.queue else (None, None)
-        capacity = link.capacity_bit_s
-        if link.queue and capacity is None:
-            self._problem(
-                f"link {where}: queue", "a queue needs a capacity: nothing waits without one"
-            )
-        if capacity is not None and link.queue is None:
-            packets = DEFAULT_QUEUE_PACKETS
-        return msgspec.structs.replace(
-            bare,
-            capacity_bit_s=capacity,
-            queue_packets=packets,
-            queue_bytes=size,
-            delay_ns=link.delay_ns or 0,
-            loss_ratio=link.loss_ratio or 0.0,
-        )
-
-    def _settings(self, where: str, given: Mapping[str, Any]) -> Link:
-        unknown = [key for key in given if key not in _LINK_KEYS]
-        for key in unknown:
-            self._problem(f"link {where}.{key}", f"unknown setting{did_you_mean(key, _LINK_KEYS)}")
-        try:
-            return msgspec.convert({k: v for k, v in given.items() if k in _LINK_KEYS}, Link)
-        except ScenarioError as error:
-            for problem in error.problems:
-                self._problem(f"link {where}.{problem.where}", problem.message)
-        except msgspec.ValidationError as error:
-            self._problem(f"link {where}", f"{error} (units are part of the text: delay='10ms')")
-        return Link()
+    def _settings(self, where: str, given: object) -> Way:
+        if not isinstance(given, Mapping):
+            self._problem(f"link {where}", f"expected a table of settings (got {given!r})")
+            return Way()
+        reading = read(Way, given)
+        for finding in reading.findings:
+            self._problem(f"link {where}.{'.'.join(finding.path)}", finding.message)
+        return reading.value or Way()
 
     def _check_keys(self, name: str, info: Mapping[str, Any]) -> None:
-        known = (*_LINK_KEYS, *_MININET_KEYS, "bottleneck", "forward", "reverse")
+        known = (*_LINK_KEYS, *tclink.KEYS, *_MININET_KEYS, "bottleneck", "forward", "reverse")
         for key in info:
-            if key in _TC_LINK_KEYS:
-                self._problem(
-                    f"link {name}: {key}",
-                    "this TCLink parameter is not supported; "
-                    f"give {', '.join(_LINK_KEYS)} with units instead",
-                )
-            elif key not in known:
+            if key not in known:
                 self._problem(f"link {name}: {key}", f"unknown setting{did_you_mean(key, known)}")
 
     def _check_names(self, links: Sequence[LinkRecord]) -> None:
@@ -290,7 +313,8 @@ class _Planner:
                     f"{did_you_mean(name, known)}",
                 )
         if self.scenario.link != Link() and not any(link.bottleneck for link in links):
-            given = [key for key in _LINK_KEYS if getattr(self.scenario.link, key) is not None]
+            link = self.scenario.link
+            given = [*link.given(), *(way for way in DIRECTIONS if link.of_alone(way) != Way())]
             self._problem(
                 given[0],
                 f"the topology {self.scenario.topology} marks no link as bottleneck, so it applies "
@@ -301,7 +325,11 @@ class _Planner:
     def _warn(self, links: Sequence[LinkRecord], roles: Mapping[str, Role]) -> None:
         for link in links:
             for way in (link.forward, link.reverse):
-                if way.capacity_bit_s is not None and roles[way.sender] not in ("router", "switch"):
+                if (
+                    way.queue is not None
+                    and way.trace is None
+                    and roles[way.sender] not in ("router", "switch")
+                ):
                     self.warnings.append(
                         f"the capacity of {way.sender_interface} stands on a host's own interface: "
                         "a packet that its queue drops tells the host's TCP at once, "
@@ -356,7 +384,6 @@ def _interfaces(index: int, link: LinkRecord) -> tuple[InterfacePlan, InterfaceP
 
 
 __all__ = [
-    "DEFAULT_QUEUE_PACKETS",
     "InterfacePlan",
     "NetworkPlan",
     "NodePlan",

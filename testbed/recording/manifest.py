@@ -10,6 +10,9 @@ import msgspec
 from testbed.errors import RecordingError
 from testbed.recording.layout import Layout, write_atomically
 from testbed.scenario import Scenario
+from testbed.scenario.impairments import Loss, Outage, Pick, Reorder, Trace, Variation
+from testbed.scenario.model import DirectionName
+from testbed.scenario.queues import Queue
 
 FORMAT = 1
 
@@ -50,11 +53,34 @@ class Direction(_Record, frozen=True, kw_only=True):
     bottleneck: bool = False
     """Marked by the topology; a scenario's link options apply here."""
     capacity_bit_s: int | None = None
-    """None: not shaped."""
+    """None: not shaped. With a trace its mean."""
+    trace: Trace | None = None
+    """The capacity follows it, on the wire; then nothing is shaped at the sender."""
+    queue: Queue | None = None
     queue_packets: int | None = None
+    """Limit of a drop-tail queue in packets; None: there is none, or it counts bytes."""
     queue_bytes: int | None = None
     delay_ns: int = 0
+    delay_variation: Variation | None = None
+    loss: Loss | None = None
     loss_ratio: float = 0.0
+    """Share of packets that `loss` takes in the long run; 0 for a list, which ends."""
+    duplicate: Pick | None = None
+    corrupt: Pick | None = None
+    reorder: Reorder | None = None
+    outages: tuple[Outage, ...] = ()
+
+
+class ScheduledChange(_Record, frozen=True, kw_only=True):
+    """A change that the scenario asks for."""
+
+    at_ns: int
+    """From the start of the load."""
+    direction: DirectionName
+    text: str
+    """As it was written."""
+    settings: Direction
+    """The direction as it is from then on."""
 
 
 class LinkRecord(_Record, frozen=True, kw_only=True):
@@ -68,6 +94,25 @@ class LinkRecord(_Record, frozen=True, kw_only=True):
     """At least one of its directions is marked."""
     forward: Direction
     reverse: Direction
+    schedule: tuple[ScheduledChange, ...] = ()
+    """By time."""
+
+
+class AppliedChange(_Record, frozen=True, kw_only=True):
+    """A change of a direction that was made while the run went on."""
+
+    at_ns: int
+    """CLOCK_MONOTONIC from which on it holds: the relay's wire takes it for every packet that comes
+    then; for tc the moment before the command."""
+    done_ns: int
+    """CLOCK_MONOTONIC when all of it was in force."""
+    link: str
+    direction: DirectionName
+    text: str
+    """``capacity 2mbit``."""
+    source: Literal["schedule", "python"]
+    settings: Direction
+    """The direction as it is from then on."""
 
 
 class ProbeRecord(_Record, frozen=True, kw_only=True):
@@ -118,6 +163,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     link_backend: Literal["relay", "kernel"]
     nodes: list[Node] = []
     links: list[LinkRecord] = []
+    changes: list[AppliedChange] = []
+    """Of link settings while the run went on, by time."""
     probes: list[ProbeRecord] = []
     processes: list[ProcessRecord] = []
     clock_start: Clock | None = None

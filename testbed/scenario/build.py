@@ -6,16 +6,17 @@ those of a scenario file.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
-from testbed.errors import Problem, ScenarioError
+from testbed.errors import Problem, QuantityError, ScenarioError
 from testbed.scenario.catalogue import TARGET_FORMS, TOPOLOGY_FORMS, name_findings
 from testbed.scenario.file import load_table
-from testbed.scenario.model import Scenario
+from testbed.scenario.model import DIRECTIONS, Link, Scenario
 from testbed.scenario.names import did_you_mean
 from testbed.scenario.reading import Finding, read
 
@@ -106,8 +107,8 @@ def _nested(
             where = _option(name, spelling)
             problems.append(Problem(where, f"unknown option{did_you_mean(name, paths)}"))
             continue
-        if name == "topology_options" and spelling == "command line":
-            value, wrong = _pairs(value)
+        if spelling == "command line" and name in _PAIRS:
+            value, wrong = _PAIRS[name](value)
             problems += wrong
         *tables, key = paths[name]
         table = given
@@ -131,6 +132,28 @@ def _pairs(texts: object) -> tuple[dict[str, object], list[Problem]]:
     return values, problems
 
 
+def _links(texts: object) -> tuple[dict[str, object], list[Problem]]:
+    """``LINK: SETTINGS`` or ``LINK.forward: SETTINGS`` of a command line as tables by link."""
+    tables: dict[str, Any] = {}
+    problems = []
+    for text in texts if isinstance(texts, list | tuple) else [texts]:
+        place, colon, settings = str(text).partition(":")
+        name, dot, direction = place.strip().rpartition(".")
+        if not dot or direction not in DIRECTIONS:
+            name, direction = place.strip(), ""
+        try:
+            if not colon or not name:
+                raise QuantityError(f'expected LINK: SETTING VALUE, ... (got "{text}")')
+            table = Link.table_of(settings)
+        except QuantityError as error:
+            problems.append(Problem(f"--links {place.strip()}".strip(), str(error)))
+            continue
+        link = tables.setdefault(name, {})
+        target = link.setdefault(direction, {}) if direction else link
+        target.update(table)
+    return tables, problems
+
+
 def _plain(text: str) -> int | float | bool | str:
     for kind in (int, float, bool):
         try:
@@ -138,6 +161,10 @@ def _plain(text: str) -> int | float | bool | str:
         except msgspec.ValidationError:
             continue
     return text
+
+
+_PAIRS: Final = {"topology_options": _pairs, "links": _links}
+"""What reads options of a command line that may be repeated."""
 
 
 def _merged(table: Mapping[str, object], given: Mapping[str, object]) -> dict[str, object]:
@@ -159,8 +186,16 @@ def _over(base: Scenario, chosen: Scenario, given: Mapping[str, Any]) -> Scenari
     for key in given:
         below, above = getattr(base, key), getattr(chosen, key)
         if key in tables:
-            fields = {name: getattr(above, name) for name in given[key]}
-            changes[key] = msgspec.structs.replace(below, **fields)
+            if isinstance(above, Link):
+                changes[key] = above.merged_over(below)
+            else:
+                fields = {name: getattr(above, name) for name in given[key]}
+                changes[key] = msgspec.structs.replace(below, **fields)
+        elif key == "links":
+            merged = {
+                name: link.merged_over(below.get(name, Link())) for name, link in above.items()
+            }
+            changes[key] = {**below, **merged}
         elif isinstance(above, dict):
             changes[key] = {**below, **above}
         else:
@@ -191,8 +226,9 @@ def _as_typed(finding: Finding, spelling: Spelling, *, target: bool = False) -> 
         message = finding.message.replace(TOPOLOGY_FORMS, TARGET_FORMS, 1)
         return Problem("TARGET" if spelling == "command line" else "topology", message)
     by_path = {path: name for name, path in option_names().items()}
-    for length in range(len(finding.path), 0, -1):
-        name = by_path.get(finding.path[:length])
+    path = tuple(re.sub(r"\[\d+\]$", "", part) for part in finding.path)
+    for length in range(len(path), 0, -1):
+        name = by_path.get(path[:length])
         if name is not None:
             below = ".".join(finding.path[length:])
             where = _option(name, spelling)

@@ -17,6 +17,9 @@
     [links."r1-server"]              # one link by its name
     loss = "2%"
 
+    [links."r1-server".forward]      # one direction of it: from r1 to server
+    loss = "4%"
+
 The keys are the fields of `Scenario`, `Load` and `Link`.
 """
 
@@ -86,7 +89,11 @@ def _syntax_problem(message: str) -> Problem:
 
 
 def _anchored(data: Mapping[str, object], folder: Path) -> dict[str, object]:
-    """The same with a relative FILE.py of the topology seen from `folder`."""
+    """The same with relative files that it names seen from `folder`."""
+    data = {
+        key: _anchored_files(value, folder) if key in ("link", "links") else value
+        for key, value in data.items()
+    }
     topology = data.get("topology")
     if not isinstance(topology, str):
         return dict(data)
@@ -97,15 +104,32 @@ def _anchored(data: Mapping[str, object], folder: Path) -> dict[str, object]:
     return {**data, "topology": f"{place}:{class_name}" if class_name else str(place)}
 
 
+def _anchored_files(value: object, folder: Path) -> object:
+    """Settings of links with ``trace FILE`` and ``table FILE`` seen from `folder`."""
+    if isinstance(value, Mapping):
+        return {key: _anchored_files(inner, folder) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_anchored_files(inner, folder) for inner in value]
+    if not isinstance(value, str):
+        return value
+
+    def anchored(match: re.Match[str]) -> str:
+        file = folder / match[2]
+        return f"{match[1]} {file.resolve()}" if file.is_file() else match[0]
+
+    return re.sub(r"\b(trace|table)\s+([^\s,]+)", anchored, value)
+
+
 def as_toml(scenario: Scenario) -> str:
     """The scenario as a file that `read_scenario` reads back; defaults are left out."""
     lines: list[str] = []
     tables: list[tuple[str, dict[str, Any]]] = []
     for name, value in _changed(scenario).items():
         if name == "links":
-            tables += [(f"links.{_toml(key)}", _changed(link)) for key, link in value.items()]
+            for key, link in value.items():
+                tables += _tables(f"links.{_toml(key)}", link)
         elif isinstance(value, msgspec.Struct):
-            tables.append((name, _changed(value)))
+            tables += _tables(name, value)
         elif isinstance(value, dict):
             tables.append((name, value))
         else:
@@ -117,6 +141,17 @@ def as_toml(scenario: Scenario) -> str:
             *(f"{_key(key)} = {_toml(value)}" for key, value in table.items()),
         ]
     return "\n".join(lines) + "\n"
+
+
+def _tables(title: str, struct: msgspec.Struct) -> list[tuple[str, dict[str, Any]]]:
+    """A struct as a table, and those in it as tables of their own."""
+    values = _changed(struct)
+    below = {key: value for key, value in values.items() if isinstance(value, msgspec.Struct)}
+    own = {key: value for key, value in values.items() if key not in below}
+    tables = [(title, own)] if own or not below else []
+    for key, value in below.items():
+        tables += _tables(f"{title}.{key}", value)
+    return tables
 
 
 def _changed(struct: msgspec.Struct) -> dict[str, Any]:
@@ -135,7 +170,9 @@ def _key(name: str) -> str:
 
 
 def _toml(value: object) -> str:
-    """A scalar as TOML writes it; its basic strings are those of JSON but for the DEL character."""
+    """A value as TOML writes it; its basic strings are those of JSON but for the DEL character."""
     if isinstance(value, str):
         return msgspec.json.encode(value).decode().replace("\x7f", "\\u007f")
+    if isinstance(value, tuple):
+        return f"[{', '.join(_toml(item) for item in value)}]"
     return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -8,16 +8,20 @@ checks every field and raises one `ScenarioError` with all the problems.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
 from testbed import units
 from testbed.errors import Problem, QuantityError, ScenarioError
+from testbed.scenario import notation
+from testbed.scenario.impairments import Trace
 
 Probes = Literal["all", "light", "none"]
 LinkBackend = Literal["auto", "kernel", "relay"]
 Arrivals = Literal["periodic", "poisson"]
+DirectionName = Literal["forward", "reverse"]
+DIRECTIONS: Final[tuple[DirectionName, ...]] = ("forward", "reverse")
 SERVERS = ("hypercorn",)
 
 DEFAULT_REQUESTS = 100
@@ -48,32 +52,67 @@ def _quantity(where: str, text: str | None, parse: Callable[[str], Any]) -> list
     return []
 
 
-class Link(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a link does to packets. None: not set, the topology's own value stands."""
+class Way(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one direction of a link does to packets. None: not set, the topology's value stands.
+
+    The notation of each text is in `testbed.scenario.notation`.
+    """
 
     capacity: str | None = None
     """Rate at which the sending interface puts bits on the wire, layer 2 without preamble:
-    ``10mbit``.
+    ``10mbit``; or ``trace NAME``, a capacity that changes.
+    """
+    queue: str | None = None
+    """Limit of the drop-tail queue before the wire, ``50p`` or ``64kB``, or another discipline:
+    ``codel 100p target 5ms ecn``.
     """
     delay: str | None = None
     """One-way propagation delay: ``20ms``."""
+    delay_variation: str | None = None
+    """Random variation of the delay: ``2ms``, ``2ms normal overtaking``."""
     loss: str | None = None
-    """Share of packets lost at random, independently (Bernoulli): ``1%``."""
-    queue: str | None = None
-    """Limit of the drop-tail queue before the wire: ``50p`` or ``64kB``."""
+    """Packets lost: ``1%`` at random and independently, ``gilbert-elliott p 1% r 25%``,
+    ``every 23``, ``packets 3,7``, ``segments 5``.
+    """
+    duplicate: str | None = None
+    """Packets that arrive twice: ``1%``."""
+    corrupt: str | None = None
+    """Packets with one bit flipped: ``0.1%``."""
+    reorder: str | None = None
+    """Packets that others overtake: ``1%``, ``1% extent 5``."""
+    outage: str | None = None
+    """When nothing comes through: ``at 2s for 500ms``."""
+    schedule: tuple[str, ...] | None = None
+    """Changes while the load runs: ``at 5s: capacity 2mbit``."""
 
     def _problems(self) -> list[Problem]:
-        return [
-            *_quantity("capacity", self.capacity, units.parse_capacity_bit_s),
-            *_quantity("delay", self.delay, units.parse_time_ns),
-            *_quantity("loss", self.loss, units.parse_ratio),
-            *_quantity("queue", self.queue, units.parse_queue),
-        ]
+        problems = []
+        for name, parse in PARSERS.items():
+            problems += _quantity(name, getattr(self, name), parse)
+        return problems + self._schedule_problems()
+
+    def _schedule_problems(self) -> list[Problem]:
+        problems = []
+        before_ns = -1
+        for index, text in enumerate(self.schedule or ()):
+            where = f"schedule[{index}]"
+            try:
+                at_ns, settings = notation.split_scheduled(text)
+                Way.from_text(settings)
+            except (QuantityError, ScenarioError) as error:
+                problems.append(Problem(where, str(error)))
+                continue
+            if at_ns < before_ns:
+                message = f'changes must be in the order of their times (got "{text}")'
+                problems.append(Problem(where, message))
+            before_ns = max(before_ns, at_ns)
+        return problems
 
     @property
     def capacity_bit_s(self) -> int | None:
-        """Capacity in bit/s, or None where not set."""
-        return None if self.capacity is None else units.parse_capacity_bit_s(self.capacity)
+        """Capacity in bit/s, the mean of a trace; None where not set."""
+        found = None if self.capacity is None else notation.parse_capacity(self.capacity)
+        return found.mean_bit_s if isinstance(found, Trace) else found
 
     @property
     def delay_ns(self) -> int | None:
@@ -82,16 +121,83 @@ class Link(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     @property
     def loss_ratio(self) -> float | None:
-        """Loss as a ratio in 0..1, or None where not set."""
-        return None if self.loss is None else units.parse_ratio(self.loss)
+        """Share of packets lost in the long run, or None where not set."""
+        return None if self.loss is None else notation.parse_loss(self.loss).mean_ratio
 
-    def over(self, base: Link) -> Link:
-        """This link's settings where they are set, those of `base` elsewhere."""
-        chosen = {
-            name: getattr(self, name) if getattr(self, name) is not None else getattr(base, name)
-            for name in self.__struct_fields__
-        }
-        return Link(**chosen)
+    @classmethod
+    def table_of(cls, text: str) -> dict[str, str]:
+        """The settings of a text such as ``loss 2%, delay 5ms``, as the keys of a table.
+
+        Raises:
+            QuantityError: not in that form.
+        """
+        return notation.split_settings(text, TEXT_SETTINGS)
+
+    @classmethod
+    def from_text(cls, text: str) -> Way:
+        """The settings in a text such as ``loss 2%, delay 5ms``.
+
+        Raises:
+            QuantityError: not in that form.
+            ScenarioError: a setting's value is wrong.
+        """
+        settings: dict[str, Any] = {**cls.table_of(text)}
+        return Way(**settings)
+
+    def given(self) -> dict[str, Any]:
+        """The settings that are set, as they were written."""
+        return {n: v for n in WAY_SETTINGS if (v := getattr(self, n)) is not None}
+
+    def over(self, base: Way) -> Way:
+        """This direction's settings where they are set, those of `base` elsewhere."""
+        return Way(**{**base.given(), **self.given()})
+
+
+WAY_SETTINGS: Final = Way.__struct_fields__
+"""The settings of one direction."""
+PARSERS: Final[dict[str, Callable[[str], Any]]] = {
+    "capacity": notation.parse_capacity,
+    "queue": notation.parse_queue,
+    "delay": units.parse_time_ns,
+    "delay_variation": notation.parse_variation,
+    "loss": notation.parse_loss,
+    "duplicate": notation.parse_pick,
+    "corrupt": notation.parse_pick,
+    "reorder": notation.parse_reorder,
+    "outage": notation.parse_outages,
+}
+"""What reads each of them."""
+TEXT_SETTINGS: Final = tuple(PARSERS)
+"""Those that can be written in one text: ``loss 2%, delay 5ms``."""
+
+
+class Link(Way, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a link does to packets, both ways, or each way by itself.
+
+    None: not set, the topology's own value stands.
+    """
+
+    forward: Way = Way()
+    """From its first node to its second, over the settings of both."""
+    reverse: Way = Way()
+    """From its second node to its first, over the settings of both."""
+
+    def of(self, direction: DirectionName) -> Way:
+        """The settings of one direction."""
+        return self.of_alone(direction).over(self)
+
+    def merged_over(self, base: Link) -> Link:
+        """This link's settings where they are set, those of `base` elsewhere, each by its name."""
+        both = Way.over(self, base).given()
+        return Link(
+            **both,
+            forward=self.forward.over(base.forward),
+            reverse=self.reverse.over(base.reverse),
+        )
+
+    def of_alone(self, direction: DirectionName) -> Way:
+        """What is set for one direction only."""
+        return self.forward if direction == "forward" else self.reverse
 
 
 class Load(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -20,7 +20,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, get_args, get_origin
 
 import msgspec
 
-from testbed.errors import Problem, ScenarioError
+from testbed.errors import Problem, QuantityError, ScenarioError
 from testbed.scenario.names import did_you_mean
 
 S = TypeVar("S", bound=msgspec.Struct)
@@ -94,6 +94,12 @@ def shown(value: object) -> str:
 def _struct(kind: type[S], data: object, path: tuple[str, ...], from_text: bool) -> S | _Failed:
     if isinstance(data, kind):
         return data
+    table_of = getattr(kind, "table_of", None)
+    if isinstance(data, str) and table_of is not None:
+        try:
+            data = table_of(data)
+        except QuantityError as error:
+            return _Failed((Finding(path, str(error)),))
     if not isinstance(data, Mapping):
         return _Failed((Finding(path, f"expected a table (got {shown(data)})"),))
     fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
@@ -201,6 +207,8 @@ def _expected(kind: Any, value: object) -> str:
     for choice in _choices(kind):
         if get_origin(choice) is Literal:
             words += [f'"{name}"' for name in get_args(choice)]
+        elif get_origin(choice) is tuple:
+            words.append("a list of texts")
         else:
             words.append(_WORDS.get(choice, getattr(choice, "__name__", str(choice))))
     text = " or ".join(", ".join(words).rsplit(", ", 1))
