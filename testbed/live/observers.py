@@ -14,19 +14,14 @@ from testbed.errors import ProcessError, RunError
 from testbed.events.qdisc import WIRES
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.network.build import Network
+from testbed.network.directions import wire_config
 from testbed.network.plan import NetworkPlan
-from testbed.network.relay.config import (
-    LinkConfig,
-    RelayAnswer,
-    RelayConfig,
-    TapEnd,
-    WireConfig,
-)
+from testbed.network.relay.config import LinkConfig, RelayAnswer, RelayConfig, TapEnd
 from testbed.network.tools import find_tool
 from testbed.probes.link import READY_WORD, CaptureFile, dumpcap_argv, send_marker
 from testbed.probes.sampler import SampledNode, SamplerAnswer, SamplerConfig
 from testbed.recording.layout import Layout, create_partial, partial
-from testbed.recording.manifest import Direction, ProbeRecord
+from testbed.recording.manifest import ProbeRecord
 from testbed.sandbox.netns import of_node, visiting
 from testbed.scenario import Probes
 from testbed.units import NS_PER_MS
@@ -66,29 +61,25 @@ def start_relay(
             LinkConfig(
                 name=link.name,
                 ends=ends,
-                forward=_wire(link.forward),
-                reverse=_wire(link.reverse),
+                forward=wire_config(link.forward),
+                reverse=wire_config(link.reverse),
                 log_fd=create_partial(layout.segment(f"link.{link.name}")),
             )
         )
     if not links:
         return
-    config = msgspec.json.encode(RelayConfig(seed=seed, links=links, cpu=cpu)).decode()
     relay = processes.start(
         "relay",
         "relay",
-        [sys.executable, "-m", "testbed.network.relay", config],
+        [sys.executable, "-m", "testbed.network.relay"],
         pass_fds=[link.log_fd for link in links],
         answers=True,
     )
+    relay.write_line(msgspec.json.encode(RelayConfig(seed=seed, links=links, cpu=cpu)))
     answer = msgspec.json.decode(relay.read_line(_READY_S), type=RelayAnswer)
     relay.about["scheduler"] = answer.scheduler
     if cpu is not None:
         relay.about["cpu"] = cpu
-
-
-def _wire(way: Direction) -> WireConfig:
-    return WireConfig(delay_ns=way.delay_ns, loss_ratio=way.loss_ratio)
 
 
 def end_relay(processes: Processes) -> None:

@@ -92,6 +92,20 @@ class ManagedProcess:
             line += part
         return line
 
+    def write_line(self, line: bytes) -> None:
+        """Writes a line to its standard input.
+
+        Raises:
+            ProcessError: it has ended.
+        """
+        if self.popen.stdin is None:
+            raise ValueError(f"{self.name} has no pipe on its standard input")
+        try:
+            self.popen.stdin.write(line + b"\n")
+            self.popen.stdin.flush()
+        except BrokenPipeError as error:
+            raise self.died("early") from error
+
     def ask_to_end(self) -> None:
         """Closes its lifeline."""
         if self.popen.stdin is not None:

@@ -1,5 +1,6 @@
-"""One direction of a link in base units, from its settings as people write them. Pure but for the
-trace that a capacity names.
+"""One direction of a link in base units, from its settings as people write them.
+
+Pure but for the trace that a capacity names.
 
 Rules:
 

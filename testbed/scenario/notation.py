@@ -101,7 +101,7 @@ class _Words:
 
     def take_if(self, *known: str) -> str:
         """The next word if it is one of `known`, else nothing."""
-        return self.take("") if self.next and self.next in known else ""
+        return self.take("") if self.next in known else ""
 
     def end(self, *known: str) -> None:
         """Nothing may be left."""

@@ -12,7 +12,8 @@ from statistics import median
 import pytest
 
 from testbed.network.relay.config import WireConfig, WireCounts
-from testbed.network.relay.wire import Wire
+from testbed.network.relay.fates import Fates, Special
+from testbed.scenario.impairments import Bernoulli
 from tests.support.relay_bench import Outcome, run_lab
 from tests.support.relay_log import numbers
 
@@ -28,13 +29,16 @@ two CPUs for tens of milliseconds; half of the frames later than that would be a
 
 
 def wire(delay_ns: int = 0, loss_ratio: float = 0.0) -> WireConfig:
-    return WireConfig(delay_ns=delay_ns, loss_ratio=loss_ratio)
+    return WireConfig(delay_ns=delay_ns, loss=Bernoulli(ratio=loss_ratio))
 
 
 def lost_by(seed: int, direction: str, loss_ratio: float, count: int) -> list[int]:
     """What the rule says, without a relay: the numbers of the packets that are lost."""
-    rule = Wire(seed=seed, link="a-b", direction=direction, delay_ns=0, loss_ratio=loss_ratio)
-    return [number for number in range(count) if rule.is_lost(number)]
+    fates = Fates(seed=seed, link="a-b", direction=direction, wire=wire(loss_ratio=loss_ratio))
+    specials: list[Special | None] = []
+    while len(specials) < count:
+        specials += fates.block()[0]
+    return [number for number, special in enumerate(specials[:count]) if special is not None]
 
 
 def arrived(outcome: Outcome, node: str) -> list[int]:

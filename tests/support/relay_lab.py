@@ -43,8 +43,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     log: str
     """Path of the relay's log; it gets the suffix of files that are being written."""
     seed: int = 7
-    forward: WireConfig = WireConfig(delay_ns=0, loss_ratio=0.0)
-    reverse: WireConfig = WireConfig(delay_ns=0, loss_ratio=0.0)
+    forward: WireConfig = WireConfig()
+    reverse: WireConfig = WireConfig()
     sizes: dict[str, list[int]]
     """By node, the sizes of the frames that it sends, in order."""
     one_by_one: bool = False
@@ -164,13 +164,17 @@ def _start_relay(orders: Orders) -> subprocess.Popen[bytes]:
         reverse=orders.reverse,
         log_fd=descriptor,
     )
-    told = msgspec.json.encode(RelayConfig(seed=orders.seed, links=[link])).decode()
-    return subprocess.Popen(
-        [sys.executable, "-m", "testbed.network.relay", told],
+    told = msgspec.json.encode(RelayConfig(seed=orders.seed, links=[link]))
+    relay = subprocess.Popen(
+        [sys.executable, "-m", "testbed.network.relay"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         pass_fds=[descriptor],
     )
+    assert relay.stdin is not None
+    relay.stdin.write(told + b"\n")
+    relay.stdin.flush()
+    return relay
 
 
 def _answer(relay: subprocess.Popen[bytes]) -> RelayAnswer:

@@ -1,7 +1,11 @@
-"""The relay process: `python -m testbed.network.relay CONFIG_JSON`.
+"""The relay process: `python -m testbed.network.relay`.
 
-It writes a line (`RelayAnswer`) when its devices are open, moves frames until its standard input
-closes, and writes another line with its counts.
+Standard input is its lifeline and brings lines of JSON: first a `RelayConfig`, then any number of
+`RelayOrder`. It writes a line (`RelayAnswer`) when its devices are open and one to each order,
+moves frames until its standard input ends, and writes a last line with its counts.
+
+Why standard input and not an argument: a list of packets or a trace may be longer than an argument
+may be (MAX_ARG_STRLEN, 128 KiB).
 """
 
 from __future__ import annotations
@@ -10,27 +14,35 @@ import gc
 import os
 import signal
 import sys
+import time
 from typing import Final
 
 import msgspec
 
 from testbed.errors import RunError
-from testbed.events.link import DIRECTIONS
-from testbed.network.relay.config import LinkConfig, RelayAnswer, RelayConfig, WireCounts
+from testbed.network.relay.config import (
+    LinkConfig,
+    RelayAnswer,
+    RelayConfig,
+    RelayOrder,
+    WireCounts,
+)
 from testbed.network.relay.forwarder import Lane, forward, open_log
 from testbed.network.relay.taps import open_tap
 from testbed.network.relay.wire import Wire
 from testbed.recording.segments import SegmentWriter
 from testbed.sandbox.syscalls import set_timer_slack
+from testbed.scenario.model import DIRECTIONS, DirectionName
 
 _FIFO_PRIORITY: Final = 10
 
 
-def main(argument: str) -> int:
+def main() -> int:
     """Runs the relay; returns its exit code."""
-    config = msgspec.json.decode(argument, type=RelayConfig)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # who started us says when to stop
-    lanes: dict[str, dict[str, Lane]] = {}
+    lines = Lines(sys.stdin.fileno())
+    config = msgspec.json.decode(lines.first(), type=RelayConfig)
+    lanes: dict[str, dict[DirectionName, Lane]] = {}
     logs: list[SegmentWriter] = []
     try:
         for link in config.links:
@@ -41,23 +53,83 @@ def main(argument: str) -> int:
         print(f"testbed: error: {error}", file=sys.stderr)
         return error.exit_code
     scheduler = _hurry(config.cpu)
+    relay = Relay(lanes, lines, scheduler)
     _answer(RelayAnswer(scheduler=scheduler))
     all_lanes = [lane for pair in lanes.values() for lane in pair.values()]
-    forward(all_lanes, logs, sys.stdin.fileno())
+    forward(all_lanes, logs, sys.stdin.fileno(), relay.take_orders)
     for lane in all_lanes:
         lane.wire.check()
         lane.log_held()
     for log in logs:
         log.close()
-    counts = {
-        name: {direction: _counts(lane.wire) for direction, lane in pair.items()}
+    counts: dict[str, dict[str, WireCounts]] = {
+        name: {direction: lane.wire.counts() for direction, lane in pair.items()}
         for name, pair in lanes.items()
     }
     _answer(RelayAnswer(scheduler=scheduler, counts=counts))
     return 0
 
 
-def _lanes(seed: int, link: LinkConfig, log: SegmentWriter) -> dict[str, Lane]:
+class Relay:
+    """What the orders on standard input act on."""
+
+    def __init__(
+        self, lanes: dict[str, dict[DirectionName, Lane]], lines: Lines, scheduler: str
+    ) -> None:
+        self._lanes = lanes
+        self._lines = lines
+        self._scheduler = scheduler
+        self._start_ns = 0
+
+    def take_orders(self) -> bool:
+        """Takes the orders that have come and answers each; False when standard input has ended."""
+        lines, ended = self._lines.read()
+        for line in lines:
+            self._take(msgspec.json.decode(line, type=RelayOrder))
+        return not ended
+
+    def _take(self, order: RelayOrder) -> None:
+        now_ns = time.monotonic_ns()
+        if order.start_ns is not None:
+            self._start_ns = order.start_ns
+            for pair in self._lanes.values():
+                for lane in pair.values():
+                    lane.wire.start(order.start_ns)
+        for change in order.changes:
+            at_ns = change.at_ns + (self._start_ns if change.after_start else 0)
+            self._lanes[change.link][change.direction].schedule(at_ns, change.wire)
+        _answer(RelayAnswer(scheduler=self._scheduler, taken_ns=now_ns))
+
+
+class Lines:
+    """The lines of a descriptor, as they come."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._descriptor = descriptor
+        self._rest = b""
+
+    def first(self) -> bytes:
+        """The first line; waits for it.
+
+        Raises:
+            EOFError: there is none.
+        """
+        while b"\n" not in self._rest:
+            part = os.read(self._descriptor, 1 << 20)
+            if not part:
+                raise EOFError("standard input ended before the relay was told what to do")
+            self._rest += part
+        line, _, self._rest = self._rest.partition(b"\n")
+        return line
+
+    def read(self) -> tuple[list[bytes], bool]:
+        """The whole lines that have come, and whether the descriptor has ended."""
+        part = os.read(self._descriptor, 1 << 20)
+        *lines, self._rest = (self._rest + part).split(b"\n")
+        return lines, not part
+
+
+def _lanes(seed: int, link: LinkConfig, log: SegmentWriter) -> dict[DirectionName, Lane]:
     taps = [open_tap(end.node, end.interface) for end in link.ends]
     settings = (link.forward, link.reverse)
     return {
@@ -68,26 +140,16 @@ def _lanes(seed: int, link: LinkConfig, log: SegmentWriter) -> dict[str, Lane]:
                 seed=seed,
                 link=link.name,
                 direction=direction,
-                delay_ns=wire.delay_ns,
-                loss_ratio=wire.loss_ratio,
+                config=config,
+                start_ns=time.monotonic_ns(),
             ),
             direction=direction,
             log=log,
         )
-        for direction, wire, source, sink in zip(
+        for direction, config, source, sink in zip(
             DIRECTIONS, settings, taps, reversed(taps), strict=True
         )
     }
-
-
-def _counts(wire: Wire) -> WireCounts:
-    return WireCounts(
-        arrived=wire.arrived,
-        delivered=wire.delivered,
-        lost=wire.lost,
-        overflowed=wire.overflowed,
-        held=len(wire.held),
-    )
 
 
 def _hurry(cpu: int | None) -> str:
@@ -109,4 +171,4 @@ def _answer(answer: RelayAnswer) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1]))
+    sys.exit(main())

@@ -51,7 +51,8 @@ def named_table(name: str) -> Table:
     pareto = ((1 - cumulative) ** (-1 / _PARETO_SHAPE) - 1.5) * 4 / 3
     shape = {"normal": normal, "pareto": pareto, "paretonormal": 0.25 * normal + 0.75 * pareto}
     entries = np.rint(shape[name] * DISTRIBUTION_SCALE)
-    return np.clip(entries, -_HIGHEST - 1, _HIGHEST).astype(np.int64)
+    table: Table = np.clip(entries, -_HIGHEST - 1, _HIGHEST).astype(np.int64)
+    return table
 
 
 def offsets_ns(draws: npt.NDArray[np.uint64], spread_ns: int, table: Table) -> Table:

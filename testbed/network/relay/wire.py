@@ -2,29 +2,49 @@
 
 Rules:
 
-- Packets are numbered from 0 in the order they come; a packet's fate depends on its number, never
-  on the time.
-- ``in == delivered + lost + overflow + held`` at every moment; `Wire.check` asserts it.
-- Packets depart in the order they came: no impairment of this version lets one overtake another.
+- Packets are numbered from 0 in the order they come; what the rules do to a packet depends on its
+  number (`fates`), never on the time. Only an outage and a capacity that follows a trace go by
+  time, and the n-th data segment of a flow by what is in the packet.
+- ``in + duplicated == delivered + lost + dropped + overflow + held`` at every moment; `Wire.check`
+  asserts it.
+- Packets depart in the order they came, but for those that a rule lets be overtaken: with a delay
+  variation that says so, and those of `reorder`, which wait until the packets after them have gone.
+- A change of the rules holds for the packets that come after it. What is on the wire already
+  leaves when it was to leave, and where the rules keep the order nothing overtakes it.
+
+Why two containers: packets in order are a queue (append and pop cost nothing); only where some may
+overtake others it takes a heap.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import deque
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from testbed.network.relay.streams import Stream, threshold
+from testbed.events.link import COPY, CORRUPTED, REASONS
+from testbed.network.relay.config import WireConfig, WireCounts
+from testbed.network.relay.fates import Fates, Special, flipped, reason_of
+from testbed.network.relay.flows import SegmentCounter
+from testbed.network.relay.held import NEVER_NS, Held
+from testbed.network.relay.late import LatePackets
+from testbed.network.relay.trace import TraceQueue
+from testbed.scenario.impairments import Segments
+
+_OUTAGE: Final = REASONS.index("outage")
+_QUEUE_FULL: Final = REASONS.index("queue_full")
 
 
-class Held(NamedTuple):
-    """A packet on the wire."""
+class Gone(NamedTuple):
+    """A packet that came and is not on the wire."""
 
-    due_ns: int
+    reason: int
+    """Index in REASONS."""
     number: int
-    arrival_ns: int
-    size_bytes: int
-    digest: int
-    frame: bytes
+    due_ns: int
+    """When it would have left."""
+    is_dropped: bool
+    """By the full queue before a trace; else it is lost."""
 
 
 class Wire:
@@ -34,37 +54,177 @@ class Wire:
         seed: of the run.
         link: the link's name.
         direction: ``forward`` or ``reverse``.
-        delay_ns: one-way delay.
-        loss_ratio: probability of loss, each packet independently.
+        config: its rules.
+        start_ns: time 0 of outages and traces, until `start` says otherwise.
     """
 
     def __init__(
-        self, *, seed: int, link: str, direction: str, delay_ns: int, loss_ratio: float
+        self, *, seed: int, link: str, direction: str, config: WireConfig, start_ns: int = 0
     ) -> None:
-        self._loss = Stream(seed, link, direction, "loss")
-        self._loss_below = threshold(loss_ratio)
-        self._delay_ns = delay_ns
-        self.held: deque[Held] = deque()
-        """Packets on the wire, the next one due first."""
-        self.arrived = 0
-        self.lost = 0
-        self.delivered = 0
-        self.overflowed = 0
+        self._key = (seed, link, direction)
+        self.line: deque[Held] = deque()
+        """Packets that leave in this order."""
+        self.heap: list[Held] = []
+        """Packets that may overtake one another, the next one due first."""
+        self.late = LatePackets()
+        """Packets that wait to be overtaken."""
+        self.arrived = self.lost = self.dropped = self.delivered = self.overflowed = 0
+        self.duplicated = self.corrupted = 0
+        self._order = 0
+        self._last_due_ns = 0
+        self._start_ns = start_ns
+        self._queue: TraceQueue | None = None
+        self._segments: SegmentCounter | None = None
+        self._config = config
+        self.change(config)
 
-    def is_lost(self, number: int) -> bool:
-        """Whether the wire loses packet `number`."""
-        return self._loss_below > 0 and self._loss.at(number) < self._loss_below
+    def change(self, config: WireConfig) -> None:
+        """New rules, for the packets that come from now on."""
+        seed, link, direction = self._key
+        if config.trace is None:
+            self._queue = None
+        elif self._queue is None:
+            self._queue = TraceQueue(config.trace, self._start_ns)
+        if not isinstance(config.loss, Segments):
+            self._segments = None
+        elif self._segments is None or config.loss != self._config.loss:
+            self._segments = SegmentCounter(config.loss)
+        self._config = config
+        self._delay_ns = config.delay_ns
+        self._overtaking = config.variation is not None and config.variation.overtaking
+        self._is_plain = not (config.outages or self._queue or self._segments or self._overtaking)
+        self._fates = Fates(
+            seed=seed, link=link, direction=direction, wire=config, first=self.arrived
+        )
+        # Decided now and not at the first packet: NumPy loads its generators when they are first
+        # used, which takes 30 ms.
+        self._next_block(self.arrived)
 
-    def arrive(self, frame: bytes, arrival_ns: int, digest: int) -> Held | None:
-        """Takes the next packet; what it lost is returned, what it holds is not."""
+    def start(self, start_ns: int) -> None:
+        """The load starts: time 0 of outages and traces."""
+        self._start_ns = start_ns
+        if self._queue is not None:
+            self._queue.restart(start_ns)
+
+    def arrive(self, frame: bytes, arrival_ns: int) -> Gone | None:
+        """Takes the next packet; what is lost or dropped is returned, what is held is not."""
         number = self.arrived
         self.arrived = number + 1
-        packet = Held(arrival_ns + self._delay_ns, number, arrival_ns, len(frame), digest, frame)
-        if self.is_lost(number):
-            self.lost += 1
-            return packet
-        self.held.append(packet)
+        place = number - self._first
+        if place >= self._decided:
+            self._next_block(number)
+            place = 0
+        special = self._specials[place]
+        due_ns = arrival_ns + self._delay_ns
+        if self._offsets is not None:
+            due_ns = max(due_ns + self._offsets[place], arrival_ns)
+        if special is not None or not self._is_plain:
+            return self._take(frame, number, arrival_ns, due_ns, special)
+        if due_ns < self._last_due_ns:
+            due_ns = self._last_due_ns
+        else:
+            self._last_due_ns = due_ns
+        self.line.append((due_ns, 0, number, arrival_ns, frame, 0, None))
         return None
+
+    def _next_block(self, number: int) -> None:
+        self._first = number
+        self._specials, self._offsets = self._fates.block()
+        self._decided = len(self._specials)
+
+    def _take(
+        self, frame: bytes, number: int, arrival_ns: int, due_ns: int, special: Special | None
+    ) -> Gone | None:
+        """A packet that something befalls, or may."""
+        if self._queue is not None:
+            left_ns = self._queue.enqueue(len(frame), arrival_ns)
+            if left_ns is None:
+                self.dropped += 1
+                return Gone(_QUEUE_FULL, number, arrival_ns, True)
+            due_ns += left_ns - arrival_ns
+        reason = self._reason_lost(frame, arrival_ns, special)
+        if reason:
+            self.lost += 1
+            return Gone(reason, number, due_ns, False)
+        original, flags = None, 0
+        if special is not None and special.flip >= 0:
+            original, frame, flags = frame, flipped(frame, special.flip), CORRUPTED
+            self.corrupted += 1
+        if not self._overtaking:
+            due_ns = self._last_due_ns = max(due_ns, self._last_due_ns)
+        packets = [(due_ns, self._next_order(), number, arrival_ns, frame, flags, original)]
+        if special is not None and special.copied:
+            self.duplicated += 1
+            flags |= COPY
+            packets.append((due_ns, self._next_order(), number, arrival_ns, frame, flags, original))
+        if special is not None and special.extent and self._config.reorder is not None:
+            self.late.hold(packets, special.extent, due_ns + self._config.reorder.within_ns)
+        elif self._overtaking:
+            for packet in packets:
+                heapq.heappush(self.heap, packet)
+        else:
+            self.line.extend(packets)
+        return None
+
+    def _reason_lost(self, frame: bytes, arrival_ns: int, special: Special | None) -> int:
+        """Why a packet is lost, 0: it is not. What goes by its number comes first."""
+        if special is not None and special.lost:
+            return special.lost
+        if self._segments is not None and self._segments.is_lost(frame):
+            return reason_of(self._config.loss)
+        since_start_ns = arrival_ns - self._start_ns
+        for outage in self._config.outages:
+            if outage.start_ns <= since_start_ns < outage.end_ns:
+                return _OUTAGE
+        return 0
+
+    def _next_order(self) -> int:
+        self._order += 1
+        return self._order
+
+    def take_due(self, now_ns: int) -> Held | None:
+        """The next packet that is due at `now_ns`, which leaves the wire; None: there is none."""
+        line = self.line
+        if not self.late.is_in_use and not self.heap:
+            return line.popleft() if line and line[0][0] <= now_ns else None
+        late = self.late.take_ready(now_ns)
+        if late is not None:
+            return late
+        heap = self.heap
+        from_line = bool(line) and (not heap or line[0] <= heap[0])
+        first = line[0] if from_line else heap[0] if heap else None
+        if first is None or first[0] > now_ns:
+            return None
+        packet = line.popleft() if from_line else heapq.heappop(heap)
+        self.late.pass_by(packet)
+        return packet
+
+    def next_due_ns(self) -> int:
+        """When the next packet is due; `NEVER_NS`: none is."""
+        due_ns = self.line[0][0] if self.line else NEVER_NS
+        if self.heap:
+            due_ns = min(due_ns, self.heap[0][0])
+        if self.late.is_in_use:
+            due_ns = min(due_ns, self.late.next_due_ns())
+        return due_ns
+
+    def held(self) -> list[Held]:
+        """All packets on the wire."""
+        return [*self.line, *sorted(self.heap), *self.late.packets()]
+
+    def counts(self) -> WireCounts:
+        """What became of all packets so far."""
+        return WireCounts(
+            arrived=self.arrived,
+            delivered=self.delivered,
+            lost=self.lost,
+            dropped=self.dropped,
+            duplicated=self.duplicated,
+            corrupted=self.corrupted,
+            reordered=self.late.overtaken,
+            overflowed=self.overflowed,
+            held=len(self.held()),
+        )
 
     def check(self) -> None:
         """Asserts that no packet was made or forgotten.
@@ -72,10 +232,8 @@ class Wire:
         Raises:
             AssertionError: with the counts.
         """
-        accounted = self.delivered + self.lost + self.overflowed + len(self.held)
-        if self.arrived != accounted:
-            raise AssertionError(
-                f"{self.arrived} packets arrived, but {self.delivered} delivered + "
-                f"{self.lost} lost + {self.overflowed} overflowed + {len(self.held)} held "
-                f"= {accounted}"
-            )
+        counts = self.counts()
+        came = counts.arrived + counts.duplicated
+        went = counts.delivered + counts.lost + counts.dropped + counts.overflowed + counts.held
+        if came != went:
+            raise AssertionError(f"{came} packets came or were made, {went} went: {counts}")
