@@ -5,9 +5,19 @@ recording = run(Scenario(topology="dumbbell", link=Link(delay="20ms", loss="1%")
 print(recording.verdict.status, recording.http.latency_ns)
 """
 
-__version__ = "0.1.0"
-
 from testbed.run import Recording, run
-from testbed.scenario import Link, Load, Scenario
+from testbed.running import Running, start
+from testbed.scenario import Link, Load, Scenario, Way
+from testbed.version import VERSION as __version__
 
-__all__ = ["Link", "Load", "Recording", "Scenario", "__version__", "run"]
+__all__ = [
+    "Link",
+    "Load",
+    "Recording",
+    "Running",
+    "Scenario",
+    "Way",
+    "__version__",
+    "run",
+    "start",
+]

@@ -47,6 +47,7 @@ from testbed.recording.naming import claim_folder
 from testbed.recording.progress import Failure, Line, OnProgress, Phase, decode_progress
 from testbed.sandbox.launcher import Sandbox
 from testbed.scenario import Scenario
+from testbed.version import VERSION
 
 if TYPE_CHECKING:
     from testbed.analysis.summary import Http, Summary, Verdict
@@ -96,14 +97,30 @@ def run(
         MachineError: this machine cannot do it (nothing was made).
         RunError: it failed or was interrupted; what was recorded is analysed as far as it goes.
     """
-    tell = on_progress or (lambda _event: None)
     check(scenario)
+    return run_checked(scenario, out, on_progress or (lambda _event: None))
+
+
+def run_checked(
+    scenario: Scenario, out: Path | None, tell: OnProgress, orders_fd: int | None = None
+) -> Recording:
+    """`run` after its checks.
+
+    Args:
+        scenario: what to do.
+        out: as in `run`.
+        tell: is told how the run goes on.
+        orders_fd: a pipe that brings orders meanwhile (`testbed.recording.progress.Order`).
+
+    Raises:
+        TestbedError: as in `run`.
+    """
     seed = _seed(scenario)
     layout = create(out or claim_folder(scenario.topology, datetime.now(UTC)))
     write_manifest(layout, _first_manifest(scenario, seed))
     try:
         with _sigterm_as_ctrl_c():
-            failure = _live(layout, scenario, seed, tell)
+            failure = _live(layout, scenario, seed, tell, orders_fd)
     except KeyboardInterrupt:  # pressed twice, or outside of what `_follow` waits for
         failure = _STOPPED
     finally:
@@ -210,10 +227,8 @@ def _invoked_as() -> str:
 
 
 def _first_manifest(scenario: Scenario, seed: int) -> Manifest:
-    from testbed import __version__
-
     return Manifest(
-        testbed_version=__version__,
+        testbed_version=VERSION,
         versions=machine.versions(),
         kernel=machine.kernel(),
         cpus=os.cpu_count() or 1,
@@ -226,7 +241,13 @@ def _first_manifest(scenario: Scenario, seed: int) -> Manifest:
 
 
 def _live_argv(
-    layout: Layout, scenario: Scenario, seed: int, *, cpu: int | None, progress_fd: int | None
+    layout: Layout,
+    scenario: Scenario,
+    seed: int,
+    *,
+    cpu: int | None,
+    progress_fd: int | None,
+    orders_fd: int | None = None,
 ) -> list[str]:
     told = LiveConfig(
         root=str(layout.root.resolve()),
@@ -235,12 +256,15 @@ def _live_argv(
         directory=str(Path.cwd()),
         relay_cpu=cpu,
         progress_fd=progress_fd,
+        orders_fd=orders_fd,
         shell=progress_fd is None,
     )
     return [sys.executable, "-m", "testbed.live", msgspec.json.encode(told).decode()]
 
 
-def _live(layout: Layout, scenario: Scenario, seed: int, tell: OnProgress) -> Failure | None:
+def _live(
+    layout: Layout, scenario: Scenario, seed: int, tell: OnProgress, orders_fd: int | None
+) -> Failure | None:
     """The live part, in a sandbox; returns its failure, if any."""
     read, write = os.pipe2(os.O_CLOEXEC)
     log = layout.log("live.stderr")
@@ -248,10 +272,11 @@ def _live(layout: Layout, scenario: Scenario, seed: int, tell: OnProgress) -> Fa
         progress = closing.enter_context(os.fdopen(read, "rb"))
         stderr = closing.enter_context(os.fdopen(_new_log(log), "wb"))
         cpu = closing.enter_context(machine.cpu_kept_free())
-        argv = _live_argv(layout, scenario, seed, cpu=cpu, progress_fd=write)
+        argv = _live_argv(layout, scenario, seed, cpu=cpu, progress_fd=write, orders_fd=orders_fd)
+        inherited = [write] if orders_fd is None else [write, orders_fd]
         try:
             sandbox = closing.enter_context(
-                Sandbox(argv, pass_fds=[write], stdout=stderr, stderr=stderr)
+                Sandbox(argv, pass_fds=inherited, stdout=stderr, stderr=stderr)
             )
         finally:
             os.close(write)

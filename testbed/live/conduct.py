@@ -22,19 +22,33 @@ from typing import Final, Literal
 import msgspec
 
 from testbed import clock
-from testbed.errors import Interrupted, MachineError, ProcessError, TestbedError
+from testbed.errors import (
+    Interrupted,
+    MachineError,
+    ProcessError,
+    ScenarioError,
+    TestbedError,
+)
 from testbed.live import machine, observers, workload
 from testbed.live.config import LiveConfig
 from testbed.live.drain import wait_until_quiet
+from testbed.live.links import LinkControl
+from testbed.live.orders import Orders
 from testbed.live.processes import Processes
 from testbed.network import kernel_wire
 from testbed.network.build import Network, build
 from testbed.network.plan import NetworkPlan, make_plan
 from testbed.network.tools import Toolbox
-from testbed.network.topology import load_topology
+from testbed.network.topology import Topo, load_topology
 from testbed.recording.layout import Layout, write_atomically
-from testbed.recording.manifest import Clock, read_manifest, write_manifest
-from testbed.recording.progress import OnProgress, Phase, Progress, encode_progress
+from testbed.recording.manifest import AppliedChange, Clock, read_manifest, write_manifest
+from testbed.recording.progress import (
+    LOAD_PHASE,
+    OnProgress,
+    Phase,
+    Progress,
+    encode_progress,
+)
 from testbed.scenario import Scenario
 
 _QUIET_S: Final = 8.0
@@ -102,17 +116,17 @@ class Experiment:
 
     def go(self) -> None:
         """Builds the network, starts everything, makes the load and waits for the last packet."""
-        scenario, seed = self._config.scenario, self._config.seed
+        scenario = self._config.scenario
         self._stopped.raises = True
         self._tell(Phase(text="building the network"))
-        network = build_network(scenario, seed)
+        network = build_network(scenario)
         self._plan = network.plan
         self._describe(network)
         self._tell(Phase(text="starting the server, the clients and the probes"))
         clients = self._start(network)
         self._stopped.raises = False
-        self._tell(Phase(text="load"))
-        self._load(clients)
+        links = LinkControl(network, self._processes, self._note_change)
+        self._load(clients, links)
         self._tell(Phase(text="waiting until the network is quiet"))
         self._fall_quiet(network.plan)
         self._note(state="complete")
@@ -147,12 +161,17 @@ class Experiment:
         clients.wait_until_ready(self._stopped)
         return clients
 
-    def _load(self, clients: workload.Clients) -> None:
+    def _load(self, clients: workload.Clients, links: LinkControl) -> None:
         cpu_start = machine.cpu_times()
-        self._note(load_started_ns=clock.monotonic_ns())
+        started_ns = clock.monotonic_ns()
+        links.start(started_ns)
+        self._note(load_started_ns=started_ns)
         clients.go()
+        self._tell(Phase(text=LOAD_PHASE))
+        orders = Orders(links, self._tell, self._config.orders_fd)
         try:
-            clients.follow(self._tell, self._check_others, self._stopped)
+            clients.follow(self._tell, self._check_others, self._stopped, orders)
+            self._warn(*links.left_over())
         finally:
             shares = machine.shares(cpu_start, machine.cpu_times())
             self._note(
@@ -160,6 +179,9 @@ class Experiment:
                 stolen_cpu_ratio=shares[0] if shares else None,
                 busy_cpu_ratio=shares[1] if shares else None,
             )
+
+    def _note_change(self, change: AppliedChange) -> None:
+        self._note(changes=[*self._manifest.changes, change])
 
     def _check_others(self) -> None:
         """Raises when a process other than a client, which may end, has ended."""
@@ -239,23 +261,33 @@ class Experiment:
         write_manifest(self._layout, self._manifest)
 
 
-def build_network(scenario: Scenario, seed: int) -> Network:
+def build_network(scenario: Scenario) -> Network:
     """Builds the network of `scenario` in this sandbox.
 
     Raises:
+        ScenarioError: netem was asked for and cannot do what the links are to do.
         MachineError: netem was asked for and is not in this kernel.
     """
     topo = load_topology(scenario.topology, scenario.topology_options)
-    plan = make_plan(topo, scenario, _wire(scenario))
+    plan = make_plan(topo, scenario, _wire(topo, scenario))
     return build(plan, scenario.congestion_control)
 
 
-def _wire(scenario: Scenario) -> Literal["relay", "kernel"]:
-    """auto: netem where there is one and nobody gave a seed to have the same fates again."""
+def _wire(topo: Topo, scenario: Scenario) -> Literal["relay", "kernel"]:
+    """Chooses the backend of `auto`.
+
+    netem where there is one that can do what the links are to do, and nobody gave a seed to have
+    the same fates again.
+    """
     if scenario.link_backend == "relay":
         return "relay"
-    if scenario.link_backend == "auto" and scenario.seed is not None:
-        return "relay"
+    if scenario.link_backend == "auto":
+        if scenario.seed is not None:
+            return "relay"
+        try:
+            make_plan(topo, scenario, "kernel")
+        except ScenarioError:
+            return "relay"
     if kernel_wire.is_available(Toolbox()):
         return "kernel"
     if scenario.link_backend == "kernel":

@@ -20,5 +20,7 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True):
     """A CPU that is kept free for the relay."""
     progress_fd: int | None = None
     """Descriptor of a pipe for lines of JSON (testbed.recording.progress); None with a shell."""
+    orders_fd: int | None = None
+    """Descriptor of a pipe with orders (testbed.recording.progress.Order); None: there are none."""
     shell: bool = False
     """Give the terminal to Mininet's command line instead of making a load."""

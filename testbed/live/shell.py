@@ -28,7 +28,7 @@ def shell(config: LiveConfig) -> None:
     layout = Layout(Path(config.root))
     signal.signal(signal.SIGINT, signal.default_int_handler)
     with Processes(layout) as processes:
-        network = build_network(config.scenario, config.seed)
+        network = build_network(config.scenario)
         observers.start_relay(processes, layout, network.plan, config.seed, config.relay_cpu)
         workload.start_servers(processes, layout, network.plan, config)
         workload.wait_for_servers(processes, lambda: False)

@@ -15,6 +15,7 @@ import msgspec
 
 from testbed.errors import Interrupted, ProcessError
 from testbed.live.config import LiveConfig
+from testbed.live.orders import Orders
 from testbed.live.privileges import without_privileges
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.load.config import LoadConfig
@@ -194,7 +195,11 @@ class Clients:
                 raise process.died("before the load began") from error
 
     def follow(
-        self, tell: OnProgress, check: Callable[[], None], stopped: Callable[[], bool]
+        self,
+        tell: OnProgress,
+        check: Callable[[], None],
+        stopped: Callable[[], bool],
+        orders: Orders,
     ) -> None:
         """Tells the progress until every client has ended.
 
@@ -202,6 +207,7 @@ class Clients:
             tell: is given the sum over all clients.
             check: raises when another process of the run died.
             stopped: whether the user stopped the run.
+            orders: what else happens meanwhile: changes of links.
 
         Raises:
             ProcessError: a client died, or `check` found a process that did.
@@ -209,7 +215,9 @@ class Clients:
         """
         while self._pipes:
             news = False
-            for pipe in self._ready(list(self._pipes)):
+            ready = self._ready([*self._pipes, *orders.descriptors()], orders.wait_s(_TELL_EVERY_S))
+            orders.act(ready)
+            for pipe in self._pipes.keys() & ready:
                 process = self._pipes[pipe]
                 for line in self._lines(pipe):
                     self._latest[pipe] = line
@@ -219,11 +227,11 @@ class Clients:
             if news:
                 tell(self._sum())
             check()
-            if stopped():
+            if stopped() or orders.stop_asked:
                 raise Interrupted("stopped by the user")
 
-    def _ready(self, pipes: list[int]) -> list[int]:
-        return select.select(pipes, [], [], _TELL_EVERY_S)[0]
+    def _ready(self, pipes: list[int], wait_s: float = _TELL_EVERY_S) -> list[int]:
+        return select.select(pipes, [], [], wait_s)[0]
 
     def _lines(self, pipe: int) -> Iterator[dict[str, Any]]:
         """The whole lines that have come; a pipe at its end leaves `_pipes`."""

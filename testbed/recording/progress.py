@@ -1,4 +1,4 @@
-"""What a run tells while it goes on.
+"""What a run tells while it goes on, and what it can be told.
 
 Its parts are different processes, so events cross a pipe, each as a line of JSON.
 """
@@ -6,9 +6,15 @@ Its parts are different processes, so events cross a pipe, each as a line of JSO
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
+
+from testbed.recording.manifest import AppliedChange
+from testbed.scenario.model import Way
+
+LOAD_PHASE: Final = "load"
+"""The phase that begins when the clients were told to begin."""
 
 
 class Phase(msgspec.Struct, frozen=True, kw_only=True, tag="phase"):
@@ -32,6 +38,24 @@ class LoadProgress(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """How long new requests are started; None where only the number ends the load."""
 
 
+class Changed(msgspec.Struct, frozen=True, kw_only=True, tag="changed"):
+    """An order was carried out."""
+
+    number: int
+    """Of the order."""
+    changes: list[AppliedChange]
+    """One for each direction."""
+
+
+class Refused(msgspec.Struct, frozen=True, kw_only=True, tag="refused"):
+    """An order was not carried out."""
+
+    number: int
+    exit_code: int
+    message: str
+    where: str | None = None
+
+
 class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
     """The run failed; always the last line."""
 
@@ -40,8 +64,24 @@ class Failure(msgspec.Struct, frozen=True, kw_only=True, tag="failure"):
     where: str | None = None
 
 
-Progress: TypeAlias = Phase | LoadProgress
-Line: TypeAlias = Phase | LoadProgress | Failure
+class ChangeOrder(msgspec.Struct, frozen=True, kw_only=True, tag="change"):
+    """Asks a running experiment to change a link. Goes the other way, through a pipe of its own."""
+
+    number: int
+    """Its answer has the same."""
+    link: str
+    direction: str | None
+    """None: both."""
+    settings: Way
+
+
+class StopOrder(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
+    """Asks it to end, as Ctrl-C does."""
+
+
+Order: TypeAlias = ChangeOrder | StopOrder
+Progress: TypeAlias = Phase | LoadProgress | Changed | Refused
+Line: TypeAlias = Phase | LoadProgress | Changed | Refused | Failure
 OnProgress: TypeAlias = Callable[[Progress], None]
 
 

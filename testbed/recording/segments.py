@@ -62,28 +62,35 @@ class SegmentWriter:
 
     def __init__(self, descriptor: int, header: SegmentHeader) -> None:
         self._descriptor = descriptor
-        self._buffer = bytearray(msgspec.json.encode(header) + b"\n")
+        self.buffer = bytearray(msgspec.json.encode(header) + b"\n")
+        """What is not written yet. Who has many records adds them here, and then calls
+        `flush_if_full` once.
+        """
         self.flush()
 
     def append(self, record: bytes) -> None:
         """Adds one packed record."""
-        self._buffer += record
-        if len(self._buffer) >= _FLUSH_BYTES:
-            self.flush()
+        self.buffer += record
+        self.flush_if_full()
 
     def frame(
         self, started_ns: int, ended_ns: int, payload: bytes, *, kind: int = 0, node: int = 0
     ) -> None:
         """Adds one frame."""
-        self._buffer += FRAME.pack(started_ns, ended_ns, kind, node, len(payload))
+        self.buffer += FRAME.pack(started_ns, ended_ns, kind, node, len(payload))
         self.append(payload)
+
+    def flush_if_full(self) -> None:
+        """Writes the buffer out when it has grown to 256 KiB."""
+        if len(self.buffer) >= _FLUSH_BYTES:
+            self.flush()
 
     def flush(self) -> None:
         """Writes the buffer out."""
         # What was written leaves the buffer at once: after an error it must not be written again.
-        while self._buffer:
-            written = os.write(self._descriptor, self._buffer)
-            del self._buffer[:written]
+        while self.buffer:
+            written = os.write(self._descriptor, self.buffer)
+            del self.buffer[:written]
 
     def close(self) -> None:
         """Writes the buffer out and closes the descriptor."""

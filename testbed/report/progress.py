@@ -59,7 +59,7 @@ class RunProgress:
         """Shows one event."""
         if isinstance(event, Phase):
             self.phase(event.text)
-        else:
+        elif isinstance(event, LoadProgress):
             self.load(event)
 
     def phase(self, text: str) -> None:

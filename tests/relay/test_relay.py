@@ -12,7 +12,7 @@ from statistics import median
 import pytest
 
 from testbed.network.relay.config import WireConfig, WireCounts
-from testbed.network.relay.fates import Fates, Special
+from testbed.network.relay.fates import Fates
 from testbed.scenario.impairments import Bernoulli
 from tests.support.relay_bench import Outcome, run_lab
 from tests.support.relay_log import numbers
@@ -35,10 +35,10 @@ def wire(delay_ns: int = 0, loss_ratio: float = 0.0) -> WireConfig:
 def lost_by(seed: int, direction: str, loss_ratio: float, count: int) -> list[int]:
     """What the rule says, without a relay: the numbers of the packets that are lost."""
     fates = Fates(seed=seed, link="a-b", direction=direction, wire=wire(loss_ratio=loss_ratio))
-    specials: list[Special | None] = []
-    while len(specials) < count:
-        specials += fates.block()[0]
-    return [number for number, special in enumerate(specials[:count]) if special is not None]
+    lost: list[int] = []
+    while (block := fates.block()).first < count:
+        lost += block.specials
+    return [number for number in lost if number < count]
 
 
 def arrived(outcome: Outcome, node: str) -> list[int]:

@@ -25,6 +25,7 @@ from testbed.network.relay.config import (
     RelayAnswer,
     RelayConfig,
     RelayOrder,
+    WireConfig,
     WireCounts,
 )
 from testbed.network.relay.forwarder import Lane, forward, open_log
@@ -79,7 +80,6 @@ class Relay:
         self._lanes = lanes
         self._lines = lines
         self._scheduler = scheduler
-        self._start_ns = 0
 
     def take_orders(self) -> bool:
         """Takes the orders that have come and answers each; False when standard input has ended."""
@@ -91,13 +91,15 @@ class Relay:
     def _take(self, order: RelayOrder) -> None:
         now_ns = time.monotonic_ns()
         if order.start_ns is not None:
-            self._start_ns = order.start_ns
             for pair in self._lanes.values():
                 for lane in pair.values():
                     lane.wire.start(order.start_ns)
+        by_lane: dict[tuple[str, DirectionName], list[tuple[int, WireConfig]]] = {}
         for change in order.changes:
-            at_ns = change.at_ns + (self._start_ns if change.after_start else 0)
-            self._lanes[change.link][change.direction].schedule(at_ns, change.wire)
+            key = (change.link, change.direction)
+            by_lane.setdefault(key, []).append((change.at_ns, change.wire))
+        for (link, direction), changes in by_lane.items():
+            self._lanes[link][direction].schedule(changes)
         _answer(RelayAnswer(scheduler=self._scheduler, taken_ns=now_ns))
 
 

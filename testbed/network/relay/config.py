@@ -73,10 +73,8 @@ class WireChange(msgspec.Struct, frozen=True, kw_only=True):
     link: str
     direction: DirectionName
     at_ns: int
-    """CLOCK_MONOTONIC, or from the start of the load with `after_start`; what is past holds at
-    once."""
+    """CLOCK_MONOTONIC; what is past holds at once."""
     wire: WireConfig
-    after_start: bool = False
 
 
 class RelayOrder(msgspec.Struct, frozen=True, kw_only=True):
@@ -85,6 +83,7 @@ class RelayOrder(msgspec.Struct, frozen=True, kw_only=True):
     start_ns: int | None = None
     """The load starts then (CLOCK_MONOTONIC)."""
     changes: list[WireChange] = []
+    """By time. They replace those that the directions named had before and did not make yet."""
 
 
 class WireCounts(msgspec.Struct, frozen=True, kw_only=True):

@@ -51,6 +51,17 @@ class Special(NamedTuple):
     """How many later packets overtake it, 0: none."""
 
 
+class Block(NamedTuple):
+    """What is decided about the packets `first` to `end` - 1."""
+
+    first: int
+    end: int
+    specials: dict[int, Special]
+    """By number, ascending: the packets that something befalls."""
+    offsets_ns: list[int] | None
+    """Per packet what its delay varies by; None: that of no packet does."""
+
+
 class Fates:
     """The rules of one direction.
 
@@ -81,17 +92,12 @@ class Fates:
         variation = wire.variation
         self._table: Table = np.array(variation.table if variation else (), np.int64)
 
-    def block(self) -> tuple[list[Special | None], list[int] | None]:
-        """The fates of the next packets, to the end of their block of `BLOCK`.
-
-        Returns:
-            Per packet what befalls it, None: nothing; and what its delay varies by in ns, None:
-            that of no packet does.
-        """
+    def block(self) -> Block:
+        """The fates of the next packets, to the end of their block of `BLOCK`."""
         first = self._next
         count = BLOCK - first % BLOCK
         self._next = first + count
-        specials: list[Special | None] = [None] * count
+        specials: dict[int, Special] = {}
         lost = self._loss(first, count)
         copied = self._duplicate(first, count)
         flipped = self._corrupt(first, count)
@@ -100,15 +106,15 @@ class Fates:
         flips = self._flip.slice(first, count) if flipped.any() else None
         for place in touched.tolist():
             if lost[place]:
-                specials[place] = Special(self._reason, False, -1, 0)
+                specials[first + place] = Special(self._reason, False, -1, 0)
                 continue
-            specials[place] = Special(
+            specials[first + place] = Special(
                 0,
                 bool(copied[place]),
                 int(flips[place]) if flips is not None and flipped[place] else -1,
                 self._extent(first + place) if overtaken[place] else 0,
             )
-        return specials, self._offsets(first, count)
+        return Block(first, first + count, specials, self._offsets(first, count))
 
     def _extent(self, number: int) -> int:
         default = self._wire.reorder.extent if self._wire.reorder else 0

@@ -63,15 +63,16 @@ class Wire:
     ) -> None:
         self._key = (seed, link, direction)
         self.line: deque[Held] = deque()
-        """Packets that leave in this order."""
+        """Packets that leave in this order; `forwarder` appends and takes from it, too."""
         self.heap: list[Held] = []
         """Packets that may overtake one another, the next one due first."""
         self.late = LatePackets()
         """Packets that wait to be overtaken."""
+        self.plain_until = 0
+        """Packets with a smaller number are only delayed; see `arrive`."""
         self.arrived = self.lost = self.dropped = self.delivered = self.overflowed = 0
         self.duplicated = self.corrupted = 0
         self._order = 0
-        self._last_due_ns = 0
         self._start_ns = start_ns
         self._queue: TraceQueue | None = None
         self._segments: SegmentCounter | None = None
@@ -90,15 +91,18 @@ class Wire:
         elif self._segments is None or config.loss != self._config.loss:
             self._segments = SegmentCounter(config.loss)
         self._config = config
-        self._delay_ns = config.delay_ns
+        self.delay_ns = config.delay_ns
         self._overtaking = config.variation is not None and config.variation.overtaking
-        self._is_plain = not (config.outages or self._queue or self._segments or self._overtaking)
+        self._is_plain = not (
+            config.outages or self._queue or self._segments or config.variation is not None
+        )
         self._fates = Fates(
             seed=seed, link=link, direction=direction, wire=config, first=self.arrived
         )
         # Decided now and not at the first packet: NumPy loads its generators when they are first
         # used, which takes 30 ms.
-        self._next_block(self.arrived)
+        self._next_block()
+        self.plain_until = self.arrived
 
     def start(self, start_ns: int) -> None:
         """The load starts: time 0 of outages and traces."""
@@ -107,30 +111,44 @@ class Wire:
             self._queue.restart(start_ns)
 
     def arrive(self, frame: bytes, arrival_ns: int) -> Gone | None:
-        """Takes the next packet; what is lost or dropped is returned, what is held is not."""
+        """Takes the next packet; what is lost or dropped is returned, what is held is not.
+
+        Packets with a number below `plain_until` need not come here: who moves many of them may
+        count them in `arrived` and append to `line`, with due time arrival + `delay_ns`, himself.
+        """
         number = self.arrived
         self.arrived = number + 1
-        place = number - self._first
-        if place >= self._decided:
-            self._next_block(number)
-            place = 0
-        special = self._specials[place]
-        due_ns = arrival_ns + self._delay_ns
-        if self._offsets is not None:
-            due_ns = max(due_ns + self._offsets[place], arrival_ns)
+        if number >= self._block.end:
+            self._next_block()
+        special = self._block.specials.get(number)
+        due_ns = arrival_ns + self.delay_ns
+        offsets_ns = self._block.offsets_ns
+        if offsets_ns is not None:
+            due_ns = max(due_ns + offsets_ns[number - self._block.first], arrival_ns)
         if special is not None or not self._is_plain:
-            return self._take(frame, number, arrival_ns, due_ns, special)
-        if due_ns < self._last_due_ns:
-            due_ns = self._last_due_ns
+            gone = self._take(frame, number, arrival_ns, due_ns, special)
         else:
-            self._last_due_ns = due_ns
-        self.line.append((due_ns, 0, number, arrival_ns, frame, 0, None))
-        return None
+            gone = None
+            self.line.append((self._in_order_ns(due_ns), 0, number, arrival_ns, frame, 0, None))
+        # A delay that was shortened: the packets of the longer one go first.
+        if self._is_plain and (not self.line or self.line[-1][0] <= arrival_ns + self.delay_ns):
+            self._find_plain()
+        return gone
 
-    def _next_block(self, number: int) -> None:
-        self._first = number
-        self._specials, self._offsets = self._fates.block()
-        self._decided = len(self._specials)
+    def _in_order_ns(self, due_ns: int) -> int:
+        """When a packet is due that would be due at `due_ns` and overtakes nothing."""
+        return max(due_ns, self.line[-1][0]) if self.line else due_ns
+
+    def _next_block(self) -> None:
+        self._block = self._fates.block()
+        self._coming = deque(self._block.specials)
+
+    def _find_plain(self) -> None:
+        """Sets `plain_until` to the next packet that something befalls, or nothing is known of."""
+        coming = self._coming
+        while coming and coming[0] < self.arrived:
+            coming.popleft()
+        self.plain_until = coming[0] if coming else self._block.end
 
     def _take(
         self, frame: bytes, number: int, arrival_ns: int, due_ns: int, special: Special | None
@@ -151,7 +169,7 @@ class Wire:
             original, frame, flags = frame, flipped(frame, special.flip), CORRUPTED
             self.corrupted += 1
         if not self._overtaking:
-            due_ns = self._last_due_ns = max(due_ns, self._last_due_ns)
+            due_ns = self._in_order_ns(due_ns)
         packets = [(due_ns, self._next_order(), number, arrival_ns, frame, flags, original)]
         if special is not None and special.copied:
             self.duplicated += 1
@@ -182,10 +200,15 @@ class Wire:
         self._order += 1
         return self._order
 
+    @property
+    def is_in_order(self) -> bool:
+        """Whether all packets on the wire are in `line`."""
+        return not self.heap and not self.late.is_in_use
+
     def take_due(self, now_ns: int) -> Held | None:
         """The next packet that is due at `now_ns`, which leaves the wire; None: there is none."""
         line = self.line
-        if not self.late.is_in_use and not self.heap:
+        if self.is_in_order:
             return line.popleft() if line and line[0][0] <= now_ns else None
         late = self.late.take_ready(now_ns)
         if late is not None:
