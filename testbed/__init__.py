@@ -8,7 +8,9 @@ print(recording.verdict.status, recording.http.latency_ns)
 from testbed.run import Recording, run
 from testbed.running import Running, start
 from testbed.scenario import Link, Load, Scenario, Way
-from testbed.version import VERSION as __version__
+from testbed.version import VERSION
+
+__version__ = VERSION
 
 __all__ = [
     "Link",
