@@ -8,9 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testbed.network.relay.streams import Stream, threshold
-from testbed.network.relay.wire import Wire
-from tests.support.statistics import binomial_interval
+from testbed.network.relay.streams import Stream, below, threshold
 
 KEY = (7, "r1-server", "forward", "loss")
 FIRST_NUMBERS = [
@@ -21,7 +19,7 @@ FIRST_NUMBERS = [
     2856301572618792208,
     13413451931512733379,
 ]
-BLOCK_EDGE = 4096
+BLOCK_EDGE = 1024
 """Numbers are made in blocks of this size: the edge is where an error of indexing would show."""
 
 
@@ -62,42 +60,10 @@ def test_a_key_that_differs_in_one_part_has_other_numbers(other: tuple[int, str,
     assert equal == 0
 
 
-def test_two_keys_lose_independently() -> None:
-    # Lost by both: 100 000 draws with 0.1 * 0.1; the seed is fixed, so this holds always or never.
-    one = Wire(seed=7, link="l", direction="forward", delay_ns=0, loss_ratio=0.1)
-    two = Wire(seed=7, link="l", direction="reverse", delay_ns=0, loss_ratio=0.1)
-    both = sum(one.is_lost(n) and two.is_lost(n) for n in range(100_000))
-    low, high = binomial_interval(100_000, 0.01, 0.999)
-    assert low <= both <= high
-
-
-@pytest.mark.parametrize("loss_ratio", [0.001, 0.02, 0.5])
-def test_the_loss_ratio_is_the_one_asked_for(loss_ratio: float) -> None:
-    # The exact 99.9 % interval of 100 000 independent packets; the seed is fixed, so a stream that
-    # passes once passes always.
-    wire = Wire(seed=7, link="r1-server", direction="forward", delay_ns=0, loss_ratio=loss_ratio)
-    lost = sum(wire.is_lost(number) for number in range(100_000))
-    low, high = binomial_interval(100_000, loss_ratio, 0.999)
-    assert low <= lost <= high
-
-
-def test_no_loss_loses_nothing_and_full_loss_everything() -> None:
-    none = Wire(seed=7, link="l", direction="forward", delay_ns=0, loss_ratio=0.0)
-    full = Wire(seed=7, link="l", direction="forward", delay_ns=0, loss_ratio=1.0)
-    assert [n for n in range(10_000) if none.is_lost(n)] == []
-    assert [n for n in range(10_000) if not full.is_lost(n)] == []
-
-
-def test_more_loss_loses_the_same_packets_and_more() -> None:
-    # One stream for each impairment: raising a ratio keeps what was lost before.
-    little, much = (
-        {n for n in range(10_000) if wire.is_lost(n)}
-        for wire in (
-            Wire(seed=7, link="l", direction="forward", delay_ns=0, loss_ratio=ratio)
-            for ratio in (0.01, 0.05)
-        )
-    )
-    assert little < much
+@given(first=st.integers(0, 3 * BLOCK_EDGE), count=st.integers(0, 300))
+def test_a_slice_is_the_numbers_one_by_one(first: int, count: int) -> None:
+    stream = Stream(*KEY)
+    assert stream.slice(first, count).tolist() == [stream.at(first + n) for n in range(count)]
 
 
 @pytest.mark.parametrize(
@@ -106,3 +72,10 @@ def test_more_loss_loses_the_same_packets_and_more() -> None:
 )
 def test_the_bound_for_a_ratio(ratio: float, expected: int) -> None:
     assert threshold(ratio) == expected
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.001, 0.5, 0.999, 1.0])
+def test_what_falls_below_a_ratio_is_what_is_below_its_bound(ratio: float) -> None:
+    numbers = Stream(*KEY).slice(0, 10_000)
+    expected = [number < threshold(ratio) for number in numbers.tolist()]
+    assert below(numbers, ratio).tolist() == expected

@@ -1,90 +1,397 @@
-"""Rule: ``in == delivered + lost + overflow + held`` at every moment, and a packet's fate depends
-on its number alone.
+"""Rule: ``in + duplicated == delivered + lost + dropped + overflow + held`` at every moment, packets
+leave when they are due, and none overtakes another unless a rule says so.
 """
 
 from __future__ import annotations
 
+from typing import Any, Final
+
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from testbed.analysis.metrics import reordering
+from testbed.events.link import COPY, CORRUPTED, NOT_OVERTAKEN, OVERTAKEN, REASONS
+from testbed.network.relay.config import TraceConfig, VariationConfig, WireConfig
+from testbed.network.relay.fates import Fates
+from testbed.network.relay.held import NEVER_NS, Held
 from testbed.network.relay.wire import Wire
+from testbed.scenario.impairments import (
+    Bernoulli,
+    Every,
+    GilbertElliott,
+    Listed,
+    Outage,
+    Reorder,
+    Segments,
+)
+from tests.builders.frames import ethernet, ipv4, tcp
+from tests.support.statistics import binomial_interval
 
-MS = 1_000_000
+MS: Final = 1_000_000
+FRAME: Final = bytes(100)
 
 
-def make_wire(*, seed: int = 7, delay_ns: int = 10 * MS, loss_ratio: float = 0.3) -> Wire:
-    return Wire(
-        seed=seed, link="r1-server", direction="forward", delay_ns=delay_ns, loss_ratio=loss_ratio
-    )
+def make_wire(seed: int = 7, **rules: Any) -> Wire:
+    config = WireConfig(**{"delay_ns": 10 * MS, **rules})
+    return Wire(seed=seed, link="r1-server", direction="forward", config=config)
 
 
-def assert_balanced(wire: Wire) -> None:
-    # Counted here once more, so that `check` is not its own witness.
-    held = len(wire.held)
-    assert wire.arrived == wire.delivered + wire.lost + wire.overflowed + held
-    wire.check()
+def everything(wire: Wire, now_ns: int = NEVER_NS) -> list[Held]:
+    """Takes all that is due."""
+    taken = []
+    while (packet := wire.take_due(now_ns)) is not None:
+        wire.delivered += 1
+        taken.append(packet)
+    return taken
+
+
+def in_their_time(wire: Wire) -> list[Held]:
+    """The same, each at the time that it is due."""
+    taken = []
+    while (due_ns := wire.next_due_ns()) < NEVER_NS:
+        taken += everything(wire, due_ns)
+    return taken
+
+
+def pass_through(wire: Wire, packets: int, gap_ns: int = MS) -> list[Held]:
+    """Packets, one each `gap_ns`, each taken when it is due; those that left, in that order."""
+    left = []
+    for number in range(packets):
+        now_ns = number * gap_ns
+        left += everything(wire, now_ns)
+        wire.arrive(FRAME, now_ns)
+    return left + everything(wire)
+
+
+def numbers(packets: list[Held]) -> list[int]:
+    return [packet[2] for packet in packets]
+
+
+def due(packets: list[Held]) -> list[int]:
+    return [packet[0] for packet in packets]
+
+
+def flags(packets: list[Held]) -> list[int]:
+    return [packet[5] for packet in packets]
+
+
+def segment(port: int, payload: bytes = b"") -> bytes:
+    packet = ipv4("10.0.0.1", "10.0.1.1", 6, tcp(port, 8000, 1, payload=payload))
+    return ethernet("02:00:00:00:00:01", "02:00:00:00:00:02", 0x0800, packet)
+
+
+RULES = st.fixed_dictionaries(
+    {},
+    optional={
+        "loss": st.sampled_from(
+            [Bernoulli(ratio=0.3), GilbertElliott(p=0.1, r=0.3), Every(n=3), Listed(numbers=(0, 4))]
+        ),
+        "duplicate": st.sampled_from([Bernoulli(ratio=0.3), Every(n=2)]),
+        "corrupt": st.sampled_from([Bernoulli(ratio=0.3), Every(n=5)]),
+        "reorder": st.builds(
+            Reorder,
+            pick=st.sampled_from([Bernoulli(ratio=0.3), Every(n=4)]),
+            extent=st.integers(1, 5),
+            within_ns=st.sampled_from([0, 5 * MS, 10**12]),
+        ),
+        "variation": st.builds(
+            VariationConfig, spread_ns=st.sampled_from([0, 5 * MS]), overtaking=st.booleans()
+        ),
+        "outages": st.just((Outage(start_ns=20 * MS, duration_ns=10 * MS),)),
+        "trace": st.just(TraceConfig(opportunities_ms=(2, 5, 7), queue_packets=4)),
+    },
+)
 
 
 @given(
-    steps=st.lists(st.sampled_from(["arrive", "deliver", "overflow"]), max_size=200),
-    seed=st.integers(0, 2**63 - 1),
-    loss_ratio=st.sampled_from([0.0, 0.02, 0.5, 1.0]),
+    rules=RULES,
+    steps=st.lists(st.sampled_from(["arrive", "deliver", "overflow", "change"]), max_size=150),
+    gaps=st.lists(st.integers(0, 3 * MS), min_size=150, max_size=150),
+    later=RULES,
 )
-def test_no_packet_is_made_or_forgotten(steps: list[str], seed: int, loss_ratio: float) -> None:
-    wire = make_wire(seed=seed, loss_ratio=loss_ratio)
-    assert_balanced(wire)
-    for now_ns, step in enumerate(steps):
+def test_no_packet_is_made_or_forgotten(
+    rules: dict[str, Any], steps: list[str], gaps: list[int], later: dict[str, Any]
+) -> None:
+    wire = make_wire(**rules)
+    now_ns = 0
+    for step, gap in zip(steps, gaps, strict=False):
+        now_ns += gap
         if step == "arrive":
-            wire.arrive(b"frame", now_ns, 0)
-        elif wire.held:
-            wire.held.popleft()
+            wire.arrive(FRAME, now_ns)
+        elif step == "change":
+            wire.change(WireConfig(**later))
+        elif wire.take_due(now_ns) is not None:
             if step == "deliver":
                 wire.delivered += 1
             else:
                 wire.overflowed += 1
-        assert_balanced(wire)
+        # Counted here once more, so that `check` is not its own witness.
+        gone = wire.delivered + wire.lost + wire.dropped + wire.overflowed
+        assert wire.arrived + wire.duplicated == gone + len(wire.held())
+        wire.check()
+    everything(wire)
+    assert wire.held() == []
+    assert wire.next_due_ns() == NEVER_NS
 
 
-def test_a_packet_is_either_lost_or_held_until_it_is_due() -> None:
-    wire = make_wire()
-    lost = [wire.arrive(bytes([n]), 1000 + n, 77) for n in range(23)]
-    expected = [number for number in range(23) if wire.is_lost(number)]
-    assert [packet.number for packet in lost if packet is not None] == expected
-    assert [packet.number for packet in wire.held] == sorted(set(range(23)) - set(expected))
-    for packet in wire.held:
-        assert packet.due_ns == packet.arrival_ns + 10 * MS
-        assert (packet.arrival_ns, packet.frame) == (1000 + packet.number, bytes([packet.number]))
-        assert (packet.size_bytes, packet.digest) == (1, 77)
+@given(rules=RULES, gaps=st.lists(st.integers(0, 5 * MS), max_size=100))
+def test_no_packet_leaves_early_and_each_leaves_when_it_is_said_to(
+    rules: dict[str, Any], gaps: list[int]
+) -> None:
+    wire = make_wire(**rules)
+    now_ns = 0
+    for gap in gaps:
+        now_ns += gap
+        assert wire.take_due(min(now_ns, wire.next_due_ns() - 1)) is None
+        for packet in everything(wire, now_ns):
+            assert packet[3] <= packet[0] <= now_ns
+        wire.arrive(FRAME, now_ns)
+
+
+@given(rules=RULES, gaps=st.lists(st.integers(0, 5 * MS), max_size=100))
+def test_packets_leave_in_the_order_they_came_unless_a_rule_says_otherwise(
+    rules: dict[str, Any], gaps: list[int]
+) -> None:
+    rules.pop("reorder", None)
+    if "variation" in rules:
+        rules["variation"] = VariationConfig(spread_ns=5 * MS)
+    wire = make_wire(**rules)
+    left: list[Held] = []
+    now_ns = 0
+    for gap in gaps:
+        now_ns += gap
+        left += everything(wire, now_ns)
+        wire.arrive(FRAME, now_ns)
+    left += everything(wire)
+    assert numbers(left) == sorted(numbers(left))
+    assert due(left) == sorted(due(left))
 
 
 @given(
     gaps=st.lists(st.integers(0, 10**9), min_size=100, max_size=100),
     delay_ns=st.integers(0, 10**9),
+    rules=RULES,
 )
-def test_timing_changes_no_fate(gaps: list[int], delay_ns: int) -> None:
-    wire, other = make_wire(), make_wire(delay_ns=delay_ns)
+def test_timing_changes_no_fate(gaps: list[int], delay_ns: int, rules: dict[str, Any]) -> None:
+    for by_time in ("outages", "trace"):
+        rules.pop(by_time, None)
+    wire, other = make_wire(**rules), make_wire(**{**rules, "delay_ns": delay_ns})
     now_ns = 0
     for gap in gaps:
         now_ns += gap
-        one = wire.arrive(b"", 0, 0)
-        two = other.arrive(b"", now_ns, 0)
+        one = wire.arrive(FRAME, 0)
+        two = other.arrive(FRAME, now_ns)
         assert (one is None) == (two is None)
+    for count in ("lost", "duplicated", "corrupted"):
+        assert getattr(wire, count) == getattr(other, count)
+    frames = [{packet[2]: packet[4] for packet in w.held()} for w in (wire, other)]
+    assert frames[0] == frames[1]
 
 
-@given(arrivals=st.lists(st.integers(0, 10**9), max_size=100).map(sorted))
-def test_packets_depart_in_the_order_they_came(arrivals: list[int]) -> None:
-    wire = make_wire(loss_ratio=0.0)
-    for arrival_ns in arrivals:
-        wire.arrive(b"", arrival_ns, 0)
-    assert [packet.number for packet in wire.held] == list(range(len(arrivals)))
-    due = [packet.due_ns for packet in wire.held]
-    assert due == sorted(due)
+def test_a_plain_packet_is_held_for_the_delay() -> None:
+    wire = make_wire()
+    for number in range(23):
+        assert wire.arrive(bytes([number]), 1000 + number) is None
+    held = wire.held()
+    assert numbers(held) == list(range(23))
+    assert due(held) == [1000 + number + 10 * MS for number in range(23)]
+    assert [packet[4] for packet in held] == [bytes([number]) for number in range(23)]
+
+
+def test_what_need_not_come_here_is_all_that_nothing_befalls() -> None:
+    # `plain_until` lets the forwarder append by itself: it must stop at every special packet.
+    rules = WireConfig(loss=Bernoulli(ratio=0.01), duplicate=Bernoulli(ratio=0.01))
+    wire = Wire(seed=7, link="r1-server", direction="forward", config=rules)
+    fates = Fates(seed=7, link="r1-server", direction="forward", wire=rules)
+    special: list[int] = []
+    came_here = []
+    while wire.arrived < 10_000:
+        if wire.arrived < wire.plain_until:
+            wire.line.append((wire.arrived, 0, wire.arrived, wire.arrived, FRAME, 0, None))
+            wire.arrived += 1
+            continue
+        came_here.append(wire.arrived)
+        wire.arrive(FRAME, wire.arrived)
+    while (block := fates.block()).first < 10_000:
+        special += [number for number in block.specials if number < 10_000]
+    edges = {0, *range(1024, 10_000, 1024)}
+    # After an edge and after each special packet `arrive` looks again.
+    assert set(special) <= set(came_here) <= {*special, *edges}
+    wire.check()
+
+
+def test_a_lost_packet_is_returned_with_its_reason() -> None:
+    wire = make_wire(loss=Every(n=5))
+    gone = [wire.arrive(FRAME, 1000 + number) for number in range(23)]
+    lost = [packet for packet in gone if packet is not None]
+    assert [packet.number for packet in lost] == [4, 9, 14, 19]
+    assert {(REASONS[packet.reason], packet.is_dropped) for packet in lost} == {("every", False)}
+    assert lost[0].due_ns == 1004 + 10 * MS
+
+
+def test_a_duplicated_packet_leaves_twice_at_once() -> None:
+    left = pass_through(make_wire(duplicate=Listed(numbers=(3,))), 6)
+    assert numbers(left) == [0, 1, 2, 3, 3, 4, 5]
+    assert flags(left) == [0, 0, 0, 0, COPY, 0, 0]
+    assert left[3][0] == left[4][0]
+    assert left[3][4] == left[4][4]
+
+
+def test_a_corrupted_packet_differs_in_one_bit_and_remembers_what_it_was() -> None:
+    left = pass_through(make_wire(corrupt=Listed(numbers=(3,))), 6)
+    *_, frame, flag, original = left[3]
+    assert (flag, original) == (CORRUPTED, FRAME)
+    assert sum((a ^ b).bit_count() for a, b in zip(frame, FRAME, strict=True)) == 1
+    assert [packet[4] for packet in left if packet[2] != 3] == [FRAME] * 5
+
+
+def test_a_copy_of_a_corrupted_packet_is_as_corrupted() -> None:
+    left = pass_through(make_wire(corrupt=Every(n=1), duplicate=Every(n=1)), 1)
+    assert flags(left) == [CORRUPTED, CORRUPTED | COPY]
+    assert left[0][4] == left[1][4]
+
+
+@pytest.mark.parametrize("extent", [1, 2, 3, 7])
+def test_a_reordered_packet_is_overtaken_by_so_many(extent: int) -> None:
+    left = pass_through(make_wire(reorder=Reorder(pick=Listed(numbers=(5,)), extent=extent)), 20)
+    order = np.array(numbers(left))
+    assert np.flatnonzero(order == 5).tolist() == [5 + extent]
+    assert reordering.extents(order).tolist() == [extent]
+    assert flags(left)[5 + extent] == OVERTAKEN
+    # It leaves right after the last one that overtook it.
+    assert left[5 + extent][0] == left[5 + extent - 1][0]
+
+
+def test_an_exact_pattern_of_reordering() -> None:
+    reorder = Reorder(pick=Listed(numbers=(1, 5, 6)), extents=(2, 1, 3))
+    left = pass_through(make_wire(reorder=reorder), 12)
+    assert numbers(left) == [0, 2, 3, 1, 4, 7, 5, 8, 6, 9, 10, 11]
+
+
+def test_reordering_by_a_ratio_is_that_ratio_by_rfc_4737() -> None:
+    packets = 100_000
+    wire = make_wire(reorder=Reorder(pick=Bernoulli(ratio=0.01), extent=3))
+    order = np.array(numbers(pass_through(wire, packets)))
+    low, high = binomial_interval(packets, 0.01, 0.999)
+    count = int(reordering.reordered(order).sum())
+    assert low <= count <= high
+    assert count == wire.counts().reordered
+    # One more where the turn of two came at once: 1 % of them have such a neighbour.
+    extents = reordering.extents(order).tolist()
+    assert set(extents) <= {3, 4}
+    assert extents.count(3) > 0.98 * count
+
+
+@given(rules=RULES, late_by=st.lists(st.integers(0, 30 * MS), min_size=60, max_size=60))
+def test_who_is_late_sees_the_same_packets_in_the_same_order(
+    rules: dict[str, Any], late_by: list[int]
+) -> None:
+    punctual, late = make_wire(**rules), make_wire(**rules)
+    left: list[Held] = []
+    left_late: list[Held] = []
+    for number, lateness_ns in enumerate(late_by):
+        left += everything(punctual, number * MS)
+        if lateness_ns < 3 * MS:  # it gets to it, now and then
+            left_late += everything(late, number * MS)
+        punctual.arrive(FRAME, number * MS)
+        late.arrive(FRAME, number * MS)
+    left += in_their_time(punctual)
+    left_late += everything(late)
+    assert left_late == left
+
+
+def test_a_packet_that_nothing_overtakes_leaves_when_its_time_is_up() -> None:
+    reorder = Reorder(pick=Listed(numbers=(2,)), extent=3, within_ns=40 * MS)
+    wire = make_wire(reorder=reorder)
+    left = pass_through(wire, 4)  # one comes after it, then nothing
+    assert numbers(left) == [0, 1, 3, 2]
+    assert flags(left)[-1] == OVERTAKEN
+    assert left[-1][0] == 2 * MS + 10 * MS + 40 * MS
+    alone = make_wire(reorder=Reorder(pick=Listed(numbers=(0,)), within_ns=40 * MS))
+    (packet,) = pass_through(alone, 1)
+    assert (packet[0], packet[5]) == (50 * MS, NOT_OVERTAKEN)
+    assert alone.counts().reordered == 0
+
+
+def test_the_copy_of_a_reordered_packet_stays_with_it() -> None:
+    rules: dict[str, Any] = {
+        "reorder": Reorder(pick=Listed(numbers=(1,)), extent=2),
+        "duplicate": Listed(numbers=(1, 2)),
+    }
+    left = pass_through(make_wire(**rules), 6)
+    assert numbers(left) == [0, 2, 2, 3, 1, 1, 4, 5]  # the copy of 2 overtakes nobody
+
+
+def test_variation_without_overtaking_keeps_the_order() -> None:
+    left = pass_through(make_wire(variation=VariationConfig(spread_ns=5 * MS)), 2000)
+    assert numbers(left) == list(range(2000))
+    delays = [packet[0] - packet[3] for packet in left]
+    assert len(set(delays)) > 1000
+    assert 5 * MS <= min(delays) < max(delays) < 15 * MS
+
+
+def test_variation_with_overtaking_does_not() -> None:
+    variation = VariationConfig(spread_ns=5 * MS, overtaking=True)
+    left = pass_through(make_wire(variation=variation), 2000)
+    assert sorted(numbers(left)) == list(range(2000))
+    assert due(left) == sorted(due(left))
+    assert reordering.reordered(np.array(numbers(left))).any()
+
+
+def test_a_delay_is_never_negative() -> None:
+    wire = make_wire(delay_ns=MS, variation=VariationConfig(spread_ns=5 * MS, overtaking=True))
+    left = pass_through(wire, 1000)
+    delays = [packet[0] - packet[3] for packet in left]
+    assert min(delays) == 0
+    low, high = binomial_interval(1000, 0.4, 0.999)  # below -1 ms of -5 to 5 ms
+    assert low <= delays.count(0) <= high
+
+
+def test_an_outage_loses_what_comes_in_it() -> None:
+    outages = (Outage(start_ns=3 * MS, duration_ns=2 * MS), Outage(start_ns=9 * MS, duration_ns=1))
+    wire = make_wire(outages=outages)
+    wire.start(100 * MS)
+    gone = [wire.arrive(FRAME, 100 * MS + number * MS) for number in range(12)]
+    lost = [packet for packet in gone if packet is not None]
+    assert [packet.number for packet in lost] == [3, 4, 9]
+    assert {REASONS[packet.reason] for packet in lost} == {"outage"}
+
+
+def test_the_nth_data_segments_of_each_flow_are_lost() -> None:
+    wire = make_wire(loss=Segments(ordinals=(2, 3)))
+    lost = []
+    for port in (40000, 40001):
+        lost += [wire.arrive(segment(port), 0)]  # a pure ACK is no data segment
+        lost += [wire.arrive(segment(port, payload=b"x" * 100), 0) for _ in range(5)]
+    assert [packet is not None for packet in lost] == [False, False, True, True, False, False] * 2
+    assert {REASONS[packet.reason] for packet in lost if packet} == {"segments"}
+
+
+def test_a_change_holds_from_the_next_packet_on() -> None:
+    wire = make_wire(loss=Every(n=2))
+    for number in range(4):
+        wire.arrive(FRAME, number)
+    wire.change(WireConfig(delay_ns=20 * MS, loss=Every(n=5)))
+    for number in range(4, 12):
+        wire.arrive(FRAME, number)
+    assert numbers(wire.held()) == [0, 2, 5, 6, 7, 8, 10, 11]
+    assert [packet[0] - packet[3] for packet in wire.held()] == [10 * MS] * 2 + [20 * MS] * 6
+
+
+def test_a_shorter_delay_lets_nothing_overtake() -> None:
+    wire = make_wire()
+    wire.arrive(FRAME, 0)
+    wire.change(WireConfig(delay_ns=1 * MS))
+    for now_ns in (1 * MS, 8 * MS, 12 * MS):
+        wire.arrive(FRAME, now_ns)
+    assert due(wire.held()) == [10 * MS, 10 * MS, 10 * MS, 13 * MS]
 
 
 def test_a_packet_that_nobody_accounts_for_is_an_error_with_the_counts() -> None:
-    wire = make_wire(loss_ratio=0.0)
-    wire.arrive(b"", 0, 0)
-    wire.held.clear()
-    with pytest.raises(AssertionError, match="1 packets arrived, but 0 delivered"):
+    wire = make_wire()
+    wire.arrive(FRAME, 0)
+    wire.line.clear()
+    with pytest.raises(AssertionError, match="1 packets came or were made, 0 went"):
         wire.check()

@@ -201,7 +201,7 @@ class _FourState:
     """A packet is lost by the state that it leads to (net/sched/sch_netem.c, loss_4state)."""
 
     def __init__(self, model: FourState, state: Stream) -> None:
-        self._rows = [_steps(row) for row in model.transitions]
+        self._rows = [_steps(own, row) for own, row in enumerate(model.transitions)]
         self._stream = state
         self._state = 0
 
@@ -222,13 +222,18 @@ class _FourState:
 _FIRST_LOST_STATE: Final = 2
 
 
-def _steps(row: tuple[float, ...]) -> list[tuple[int, int]]:
-    """Bounds for a draw of 64 bits and the state below each; the last one takes the rest."""
+def _steps(own: int, row: tuple[float, ...]) -> list[tuple[int, int]]:
+    """Bounds for a draw of 64 bits and the state below each.
+
+    Small draws leave the state, as in netem, so that a chain that leaves it more often leaves it at
+    the same packets and more; the last one takes the rest.
+    """
+    states = [*(state for state in reversed(range(len(row))) if state != own), own]
     steps = []
     total = 0.0
-    for state, probability in enumerate(row):
-        total += probability
-        if probability > 0:
+    for state in states:
+        total += row[state]
+        if row[state] > 0:
             steps.append((threshold(min(total, 1.0)), state))
     steps[-1] = (threshold(1.0), steps[-1][1])
     return steps

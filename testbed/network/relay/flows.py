@@ -15,6 +15,9 @@ _IPV6: Final = b"\x86\xdd"
 _TCP: Final = 6
 _ETHERNET_BYTES: Final = 14
 _IPV6_BYTES: Final = 40
+_TCP_BYTES: Final = 20
+_SHORTEST_BYTES: Final = _ETHERNET_BYTES + 20 + _TCP_BYTES
+"""The headers of Ethernet, IPv4 and TCP."""
 
 
 class SegmentCounter:
@@ -37,6 +40,8 @@ class SegmentCounter:
 def data_flow(frame: bytes) -> bytes | None:
     """The flow of a frame that carries TCP data: addresses and ports; None of any other."""
     kind = frame[12:14]
+    if len(frame) < _SHORTEST_BYTES:
+        return None
     if kind == _IPV4:
         start = _ETHERNET_BYTES + (frame[14] & 15) * 4
         end = _ETHERNET_BYTES + int.from_bytes(frame[16:18], "big")
@@ -50,7 +55,7 @@ def data_flow(frame: bytes) -> bytes | None:
         addresses = frame[22:54]
     else:
         return None
-    if not is_tcp or len(frame) < start + 20:
+    if not is_tcp or len(frame) < start + _TCP_BYTES:
         return None
     data = start + (frame[start + 12] >> 4) * 4
     return addresses + frame[start : start + 4] if data < end else None

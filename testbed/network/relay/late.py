@@ -2,9 +2,10 @@
 
 Rules:
 
-- A packet of extent n leaves when n packets that came after it have left (RFC 4737, 4.2: the
-  reordering extent), at once after the last of them, and never before its own time.
-- Copies of duplicated packets overtake nobody; a packet's own copy leaves with it.
+- A packet of extent n is the n-th to leave after the first that came after it and left before
+  (RFC 4737, 4.2: the reordering extent), and never leaves before its own time. Of two whose turn
+  comes at once the earlier goes first, and the other has one more.
+- Copies of duplicated packets count for nothing; a packet's own copy leaves with it.
 - One that is not overtaken often enough in time leaves all the same; the log says so.
 """
 
@@ -58,7 +59,7 @@ class LatePackets:
         if flags & COPY:
             return
         for late in self._waiting:
-            if number > late.packets[0][2]:
+            if late.was_overtaken or number > late.packets[0][2]:
                 late.missing -= 1
                 late.was_overtaken = True
                 if late.missing == 0:

@@ -210,12 +210,14 @@ class Wire:
         line = self.line
         if self.is_in_order:
             return line.popleft() if line and line[0][0] <= now_ns else None
-        late = self.late.take_ready(now_ns)
-        if late is not None:
-            return late
         heap = self.heap
         from_line = bool(line) and (not heap or line[0] <= heap[0])
         first = line[0] if from_line else heap[0] if heap else None
+        # In the order of their times, also when many are due at once because somebody was late: a
+        # packet does not give up waiting for others that were due before.
+        late = self.late.take_ready(now_ns if first is None else min(now_ns, first[0]))
+        if late is not None:
+            return late
         if first is None or first[0] > now_ns:
             return None
         packet = line.popleft() if from_line else heapq.heappop(heap)
