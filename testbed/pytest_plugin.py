@@ -20,14 +20,15 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 if TYPE_CHECKING:
-    from testbed import Recording, Scenario
+    from testbed import Recording, Running, Scenario
 
 _TESTBED = pytest.StashKey["Testbed"]()
 
@@ -59,8 +60,35 @@ class Testbed:
             MachineError: this machine cannot do it.
             RunError: the run failed; the message has the last lines of the log.
         """
-        from testbed.errors import MachineError
         from testbed.run import run
+
+        scenario, root = self._prepared(target, options)
+        with self._skipping():
+            return run(scenario, root)
+
+    def start(self, target: str | Path | Scenario, **options: object) -> Running:
+        """Starts the same and returns while it goes on, so that the test can change links.
+
+        Use it in a ``with`` block; its `wait` gives the recording.
+
+        Args:
+            target: as in `run`.
+            **options: as in `run`.
+
+        Raises:
+            ScenarioError: the target or an option is wrong.
+            MachineError: this machine cannot do it.
+        """
+        from testbed.running import start
+
+        scenario, root = self._prepared(target, options)
+        with self._skipping():
+            return start(scenario, root)
+
+    def _prepared(
+        self, target: str | Path | Scenario, options: dict[str, object]
+    ) -> tuple[Scenario, Path]:
+        """The scenario and a new folder for its recording."""
         from testbed.scenario import Scenario
         from testbed.scenario.build import build_scenario
 
@@ -72,8 +100,15 @@ class Testbed:
             scenario = build_scenario(target, options)
         root = self._folder / f"run{len(self.recordings) + 1}"
         self.recordings.append(root)
+        return scenario, root
+
+    @contextmanager
+    def _skipping(self) -> Iterator[None]:
+        """Makes a skip of a machine that cannot do it, where that was asked for."""
+        from testbed.errors import MachineError
+
         try:
-            return run(scenario, root)
+            yield
         except MachineError as error:
             if self._skip:
                 pytest.skip(f"this machine cannot run a testbed: {error}")

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import signal
+import threading
+import time
 from pathlib import Path
 
+from testbed import clock
+from testbed.errors import TestbedError
 from testbed.live import observers, workload
 from testbed.live.conduct import build_network
 from testbed.live.config import LiveConfig
+from testbed.live.links import LinkControl
 from testbed.live.processes import Processes
 from testbed.network.nodes import command_line
 from testbed.recording.layout import Layout
+from testbed.scenario.model import DIRECTIONS, Way
+from testbed.units import NS_PER_S
 
 _HELP = """\
 Nodes: {nodes}. Servers listen on port {port}.
 Try:   {client} ping -c 3 {server}      {client} iperf3 -c {server} (after: {server} iperf3 -s -D)
        {client} curl http://{address}:{port}/      help      exit
+       change {link}: loss 5%, delay 50ms
 """
 
 
@@ -39,8 +47,40 @@ def shell(config: LiveConfig) -> None:
                 nodes=", ".join(node.name for node in network.plan.nodes),
                 client=client,
                 server=server,
+                link=network.plan.links[-1].name,
                 address=network.plan.address(server),
                 port=workload.PORT,
             )
         )
-        command_line(network.mininet)
+        links = LinkControl(network, processes, lambda _change: None)
+        links.start(clock.monotonic_ns())
+        at_a_time = threading.Lock()
+        schedule = threading.Thread(target=_follow_schedule, args=(links, at_a_time), daemon=True)
+        schedule.start()
+
+        def change(line: str) -> str:
+            with at_a_time:
+                return _change(links, line)
+
+        command_line(network.mininet, change)
+
+
+def _follow_schedule(links: LinkControl, at_a_time: threading.Lock) -> None:
+    """Makes the changes of the schedule, which begins with the command line."""
+    while (next_ns := links.next_change_ns) is not None:
+        time.sleep(max(0.0, (next_ns - clock.monotonic_ns()) / NS_PER_S))
+        with at_a_time:
+            links.make_due_changes()
+
+
+def _change(links: LinkControl, line: str) -> str:
+    """Carries out ``LINK.forward: SETTING VALUE, ...``; what there is to say about it."""
+    place, _, settings = line.partition(":")
+    name, dot, direction = place.strip().rpartition(".")
+    if not dot or direction not in DIRECTIONS:
+        name, direction = place.strip(), ""
+    try:
+        made = links.change(name, direction or None, Way.from_text(settings))
+    except TestbedError as error:
+        return f"*** {error}"
+    return "\n".join(f"{change.link} {change.direction}: {change.text}" for change in made)

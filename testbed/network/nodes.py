@@ -8,6 +8,7 @@ nodes with their shells and namespaces, and the command line of `testbed shell`.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 from testbed.network.plan import NetworkPlan, NodePlan
@@ -94,6 +95,23 @@ def _interface(net: Mininet, node: NodePlan, name: str) -> LabInterface:
     return interface
 
 
-def command_line(net: Mininet) -> None:
-    """Mininet's own command line on `net`; returns when its user leaves it."""
-    CLI(net)
+class LabCli(CLI):  # type: ignore[misc]
+    """Mininet's command line with a command that changes links."""
+
+    on_change: Callable[[str], str]
+
+    def do_change(self, line: str) -> None:
+        """Change a link, both ways or one: change r1-server.forward: loss 5%, delay 50ms."""
+        print(type(self).on_change(line))
+
+
+def command_line(net: Mininet, on_change: Callable[[str], str]) -> None:
+    """Mininet's own command line on `net`; returns when its user leaves it.
+
+    Args:
+        net: the network.
+        on_change: takes the words after ``change``, and returns what is to be printed.
+    """
+    # Mininet's CLI runs its loop when it is made: there is no other way in.
+    LabCli.on_change = staticmethod(on_change)
+    LabCli(net)

@@ -24,6 +24,7 @@ from testbed.network.relay.config import (
     LinkConfig,
     RelayAnswer,
     RelayConfig,
+    RelayOrder,
     TapEnd,
     WireConfig,
     WireCounts,
@@ -54,6 +55,9 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     down: list[str] = []
     """Nodes whose device is down, so that nothing can be written to it."""
     mtu_bytes: int = 1500
+    order: RelayOrder | None = None
+    """Given to the relay when it has taken `order_after` frames of node a."""
+    order_after: int = 0
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -135,8 +139,10 @@ def run(orders: Orders) -> Seen:
         nodes[name].down()
     for name, sizes in orders.sizes.items():
         for number, size in enumerate(sizes, start=1):
+            if orders.order is not None and name == "a" and number == orders.order_after + 1:
+                _give(relay, orders.order)
             nodes[name].send(size)
-            if orders.one_by_one or number == len(sizes):
+            if orders.one_by_one or number in (len(sizes), orders.order_after):
                 _wait(list(nodes.values()), orders, {name: number})
     _wait(list(nodes.values()), orders, {name: len(s) for name, s in orders.sizes.items()}, True)
     assert relay.stdin is not None
@@ -175,6 +181,13 @@ def _start_relay(orders: Orders) -> subprocess.Popen[bytes]:
     relay.stdin.write(told + b"\n")
     relay.stdin.flush()
     return relay
+
+
+def _give(relay: subprocess.Popen[bytes], order: RelayOrder) -> None:
+    assert relay.stdin is not None
+    relay.stdin.write(msgspec.json.encode(order) + b"\n")
+    relay.stdin.flush()
+    assert _answer(relay).taken_ns
 
 
 def _answer(relay: subprocess.Popen[bytes]) -> RelayAnswer:

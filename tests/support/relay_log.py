@@ -21,6 +21,8 @@ class Fate(NamedTuple):
     arrival_ns: int
     due_ns: int
     departure_ns: int
+    sent_digest: int
+    flags: int
 
 
 def read_relay_log(path: Path, direction: str) -> list[Fate]:
@@ -37,6 +39,8 @@ def read_relay_log(path: Path, direction: str) -> list[Fate]:
             arrival_ns=int(r["arrival_ns"]),
             due_ns=int(r["due_ns"]),
             departure_ns=int(r["departure_ns"]),
+            sent_digest=int(r["sent_digest"]),
+            flags=int(r["flags"]),
         )
         for r in records
     ]

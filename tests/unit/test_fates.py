@@ -1,5 +1,6 @@
-"""Rule: what the rules do to a packet depends on seed, link, direction, impairment and number alone,
-and the shares that they meet are those that were asked for.
+"""Rule: what befalls a packet depends on seed, link, direction, impairment and number alone.
+
+The shares that the rules meet are those that were asked for.
 
 Seeds are fixed, so that a statistical check that passes once passes always.
 """

@@ -1,5 +1,6 @@
-"""Rule: ``in + duplicated == delivered + lost + dropped + overflow + held`` at every moment, packets
-leave when they are due, and none overtakes another unless a rule says so.
+"""Rule: ``in + duplicated == delivered + lost + dropped + overflow + held`` at every moment.
+
+Packets leave when they are due, and none overtakes another unless a rule says so.
 """
 
 from __future__ import annotations
@@ -352,10 +353,11 @@ def test_a_delay_is_never_negative() -> None:
 def test_an_outage_loses_what_comes_in_it() -> None:
     outages = (Outage(start_ns=3 * MS, duration_ns=2 * MS), Outage(start_ns=9 * MS, duration_ns=1))
     wire = make_wire(outages=outages)
+    assert wire.arrive(FRAME, 3 * MS) is None  # the load has not begun
     wire.start(100 * MS)
     gone = [wire.arrive(FRAME, 100 * MS + number * MS) for number in range(12)]
     lost = [packet for packet in gone if packet is not None]
-    assert [packet.number for packet in lost] == [3, 4, 9]
+    assert [packet.number for packet in lost] == [4, 5, 10]
     assert {REASONS[packet.reason] for packet in lost} == {"outage"}
 
 

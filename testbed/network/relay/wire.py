@@ -55,7 +55,7 @@ class Wire:
         link: the link's name.
         direction: ``forward`` or ``reverse``.
         config: its rules.
-        start_ns: time 0 of outages and traces, until `start` says otherwise.
+        start_ns: time 0 of a trace, until `start` says otherwise; before that there is no outage.
     """
 
     def __init__(
@@ -74,6 +74,7 @@ class Wire:
         self.duplicated = self.corrupted = 0
         self._order = 0
         self._start_ns = start_ns
+        self._is_started = False
         self._queue: TraceQueue | None = None
         self._segments: SegmentCounter | None = None
         self._config = config
@@ -107,6 +108,7 @@ class Wire:
     def start(self, start_ns: int) -> None:
         """The load starts: time 0 of outages and traces."""
         self._start_ns = start_ns
+        self._is_started = True
         if self._queue is not None:
             self._queue.restart(start_ns)
 
@@ -190,6 +192,8 @@ class Wire:
             return special.lost
         if self._segments is not None and self._segments.is_lost(frame):
             return reason_of(self._config.loss)
+        if not self._is_started:
+            return 0
         since_start_ns = arrival_ns - self._start_ns
         for outage in self._config.outages:
             if outage.start_ns <= since_start_ns < outage.end_ns:
