@@ -71,3 +71,20 @@ def die_with_parent(signal_number: int) -> None:
 def set_timer_slack(slack_ns: int) -> None:
     """Timer slack of this thread (PR_SET_TIMERSLACK); the kernel's default is 50 us."""
     _check(_libc.prctl(_PR_SET_TIMERSLACK, ctypes.c_ulong(slack_ns), 0, 0, 0), "PR_SET_TIMERSLACK")
+
+
+_M_TRIM_THRESHOLD: Final = -1
+_M_TOP_PAD: Final = -2
+"""/usr/include/malloc.h"""
+
+
+def keep_freed_memory(most_bytes: int) -> None:
+    """Asks malloc not to give memory back to the kernel and to take much at once (mallopt(3)).
+
+    For a process whose frames come and go by the thousand: without it each wave of them costs page
+    faults. A C library that has no mallopt is left as it is.
+    """
+    mallopt = getattr(_libc, "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, ctypes.c_int(most_bytes))
+        mallopt(_M_TOP_PAD, ctypes.c_int(most_bytes // 16))

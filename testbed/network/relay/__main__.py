@@ -32,10 +32,14 @@ from testbed.network.relay.forwarder import Lane, forward, open_log
 from testbed.network.relay.taps import open_tap
 from testbed.network.relay.wire import Wire
 from testbed.recording.segments import SegmentWriter
-from testbed.sandbox.syscalls import set_timer_slack
+from testbed.sandbox.syscalls import keep_freed_memory, set_timer_slack
 from testbed.scenario.model import DIRECTIONS, DirectionName
 
 _FIFO_PRIORITY: Final = 10
+_KEPT_BYTES: Final = 256 * 2**20
+"""More than the frames of any wire that the relay can keep up with: 1 Gbit/s for a second are 125
+MB.
+"""
 
 
 def main() -> int:
@@ -158,6 +162,7 @@ def _hurry(cpu: int | None) -> str:
     """Real-time priority where it may be had, exact timers, no collector; the scheduler's name."""
     gc.disable()
     set_timer_slack(1)
+    keep_freed_memory(_KEPT_BYTES)
     if cpu is not None:
         os.sched_setaffinity(0, {cpu})
     try:
