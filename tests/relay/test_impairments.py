@@ -196,3 +196,14 @@ def test_outages_begin_with_the_load(tmp_path: Path) -> None:
     assert numbers(outcome.forward, "lost") == list(range(100, FRAMES))
     assert {packet.reason for packet in outcome.forward[100:]} == {"outage"}
     assert arrived(outcome) == list(range(100))
+
+
+def test_what_the_ring_could_not_take_is_counted(tmp_path: Path) -> None:
+    # A ring of 10 frames, and a relay that sleeps while 100 come.
+    outcome = run(
+        tmp_path, WireConfig(), 0, sizes={"a": [100] * 100}, ring_frames=10, relay_sleeps=True
+    )
+    counts = outcome.seen.counts["forward"]
+    assert counts.ring_dropped >= 89
+    assert counts.arrived + counts.ring_dropped == 100
+    assert outcome.seen.counts["reverse"].ring_dropped == 0

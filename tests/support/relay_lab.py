@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import struct
 import subprocess
@@ -58,6 +59,10 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     order: RelayOrder | None = None
     """Given to the relay when it has taken `order_after` frames of node a."""
     order_after: int = 0
+    ring_frames: int = 1000
+    """txqueuelen of the devices: what waits for the relay."""
+    relay_sleeps: bool = False
+    """Stop the relay while the frames are sent."""
 
 
 class Arrival(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,9 +99,10 @@ class Node:
                 Path(path).write_text("1", encoding="ascii")
         _ip("-n", name, "tuntap", "add", "dev", "tap0", "mode", "tap")
 
-    def up(self, mtu_bytes: int) -> None:
+    def up(self, mtu_bytes: int, ring_frames: int) -> None:
         """Switches the device on; the relay has it open by now, so it has its carrier."""
-        _ip("-n", self.name, "link", "set", "tap0", "mtu", str(mtu_bytes), "up")
+        settings = ("mtu", str(mtu_bytes), "txqueuelen", str(ring_frames))
+        _ip("-n", self.name, "link", "set", "tap0", *settings, "up")
         with visiting(of_node(self.name)):
             self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0)
             self.socket.bind(("tap0", ETHERTYPE))
@@ -121,11 +127,15 @@ class Node:
             self.arrivals.append(Arrival(number=number, size_bytes=len(frame), time_ns=now_ns))
 
     def taken(self) -> int:
-        """How many frames the relay has read from the device (tun(4) counts them as sent then)."""
+        """How many frames the relay has read from the device, or the device has dropped.
+
+        tun(4) counts as sent what was read.
+        """
         with visiting(of_node(self.name)):
             text = Path("/proc/thread-self/net/dev").read_text(encoding="ascii")
         line = next(line for line in text.splitlines() if line.strip().startswith("tap0:"))
-        return int(line.split(":")[1].split()[9])
+        counters = line.split(":")[1].split()
+        return int(counters[9]) + int(counters[11])
 
 
 def run(orders: Orders) -> Seen:
@@ -134,16 +144,21 @@ def run(orders: Orders) -> Seen:
     relay = _start_relay(orders)
     scheduler = _answer(relay).scheduler
     for node in nodes.values():
-        node.up(orders.mtu_bytes)
+        node.up(orders.mtu_bytes, orders.ring_frames)
     for name in orders.down:
         nodes[name].down()
+    if orders.relay_sleeps:
+        relay.send_signal(signal.SIGSTOP)
     for name, sizes in orders.sizes.items():
         for number, size in enumerate(sizes, start=1):
             if orders.order is not None and name == "a" and number == orders.order_after + 1:
                 _give(relay, orders.order)
             nodes[name].send(size)
-            if orders.one_by_one or number in (len(sizes), orders.order_after):
+            waits = orders.one_by_one or number in (len(sizes), orders.order_after)
+            if waits and not orders.relay_sleeps:
                 _wait(list(nodes.values()), orders, {name: number})
+    if orders.relay_sleeps:
+        relay.send_signal(signal.SIGCONT)
     _wait(list(nodes.values()), orders, {name: len(s) for name, s in orders.sizes.items()}, True)
     assert relay.stdin is not None
     relay.stdin.close()

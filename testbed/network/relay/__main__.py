@@ -29,7 +29,7 @@ from testbed.network.relay.config import (
     WireCounts,
 )
 from testbed.network.relay.forwarder import Lane, forward, open_log
-from testbed.network.relay.taps import open_tap
+from testbed.network.relay.taps import dropped_by_ring, open_tap
 from testbed.network.relay.wire import Wire
 from testbed.recording.segments import SegmentWriter
 from testbed.sandbox.syscalls import keep_freed_memory, set_timer_slack
@@ -67,10 +67,7 @@ def main() -> int:
         lane.log_held()
     for log in logs:
         log.close()
-    counts: dict[str, dict[str, WireCounts]] = {
-        name: {direction: lane.wire.counts() for direction, lane in pair.items()}
-        for name, pair in lanes.items()
-    }
+    counts = {link.name: _counts(link, lanes[link.name]) for link in config.links}
     _answer(RelayAnswer(scheduler=scheduler, counts=counts))
     return 0
 
@@ -155,6 +152,17 @@ def _lanes(seed: int, link: LinkConfig, log: SegmentWriter) -> dict[DirectionNam
         for direction, config, source, sink in zip(
             DIRECTIONS, settings, taps, reversed(taps), strict=True
         )
+    }
+
+
+def _counts(link: LinkConfig, pair: dict[DirectionName, Lane]) -> dict[str, WireCounts]:
+    """What became of all packets of a link, by direction."""
+    return {
+        direction: msgspec.structs.replace(
+            pair[direction].wire.counts(),
+            ring_dropped=dropped_by_ring(sender.node, sender.interface),
+        )
+        for direction, sender in zip(DIRECTIONS, link.ends, strict=True)
     }
 
 

@@ -103,6 +103,10 @@ class WireCounts(msgspec.Struct, frozen=True, kw_only=True):
     overflowed: int
     """Frames that could not be written, or were cut: the emulator's fault, never emulated loss."""
     held: int
+    ring_dropped: int = 0
+    """Frames that the TAP device dropped before the relay could take them: the emulator's fault,
+    too. They are not among those that arrived.
+    """
 
 
 class RelayAnswer(msgspec.Struct, frozen=True, kw_only=True):
