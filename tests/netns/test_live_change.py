@@ -131,11 +131,16 @@ def test_after_the_load_nothing_can_be_changed(tmp_path: Path) -> None:
             running.change("r1-server", delay="1ms")
 
 
+def raise_when_the_load_began(running: Running) -> None:
+    running.wait_for_load()
+    raise ZeroDivisionError("mine")
+
+
 def test_an_error_in_the_block_stops_the_run_and_keeps_it(tmp_path: Path) -> None:
     root = tmp_path / "run"
-    with pytest.raises(ZeroDivisionError), start(scenario(), root) as running:
-        running.wait_for_load()
-        raise ZeroDivisionError
+    running = start(scenario(), root)
+    with pytest.raises(ZeroDivisionError, match="mine"), running:
+        raise_when_the_load_began(running)
     assert running.is_over
     assert read_manifest(Layout(root)).state == "interrupted"
 
