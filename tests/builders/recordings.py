@@ -15,9 +15,19 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
-from testbed.events.link import RELAY_RECORD
+from testbed.events.link import (
+    COPY,
+    CORRUPTED,
+    DIRECTIONS,
+    FATES,
+    NOT_OVERTAKEN,
+    OVERTAKEN,
+    REASONS,
+    RELAY_RECORD,
+)
 from testbed.recording.layout import Layout, create, create_partial, finish_partials
 from testbed.recording.manifest import (
+    AppliedChange,
     Clock,
     Direction,
     Interface,
@@ -30,6 +40,7 @@ from testbed.recording.manifest import (
 )
 from testbed.recording.segments import SegmentHeader, SegmentWriter
 from testbed.scenario import Scenario
+from testbed.scenario.impairments import Bernoulli
 from tests.builders import netlink, pcapng
 from tests.builders.exchanges import applications, segment
 from tests.builders.frames import ethernet, ipv4
@@ -43,6 +54,9 @@ OFFSET = 1_700_000_000_000_000_000
 """CLOCK_REALTIME is so much ahead."""
 DELAY = 1 * MS
 TRANSIT = 10 * US
+LEGACY_RECORD = [(n, t) for n, t in RELAY_RECORD if n not in ("sent_digest", "flags")] + [
+    ("pad", "u1")
+]
 LAYERS = ("link", "nic", "qdisc", "ip", "tcp", "socket", "event_loop", "asgi", "http")
 
 End = Literal["client", "server"]
@@ -54,11 +68,14 @@ MAC = {
     "r1-eth1": "02:00:00:00:02:01",
     "server-eth0": "02:00:00:00:02:02",
 }
-HOPS = {
+Way = tuple[str, str]
+Fate = Literal["lost", "held", "overflow", "dropped"]
+REASON_OF = {"held": "stopped", "overflow": "write_failed", "dropped": "queue_full"}
+HOPS: dict[str, list[Way]] = {
     "server": [("client-r1", "forward"), ("r1-server", "forward")],
     "client": [("r1-server", "reverse"), ("client-r1", "reverse")],
 }
-ENDS = {
+ENDS: dict[Way, tuple[str, str, str, str]] = {
     ("client-r1", "forward"): ("client", "client-eth0", "r1", "r1-eth0"),
     ("client-r1", "reverse"): ("r1", "r1-eth0", "client", "client-eth0"),
     ("r1-server", "forward"): ("r1", "r1-eth1", "server", "server-eth0"),
@@ -92,6 +109,15 @@ class Run:
     identification: int = 0
     drift_ns: int = 0
     """How much CLOCK_REALTIME gained between start and end."""
+    settings: dict[Way, dict[str, Any]] = field(default_factory=dict)
+    """Fields of a direction that differ from the defaults."""
+    changes: list[AppliedChange] = field(default_factory=list)
+    header_errors: Counter[str] = field(default_factory=Counter)
+    """Ip.InHdrErrors of each node at the end."""
+    checksum_errors: Counter[str] = field(default_factory=Counter)
+    """Tcp.InErrs and InCsumErrors of each node at the end."""
+    legacy_log: bool = False
+    """Logs as version 0.1 wrote them."""
 
     def send(
         self,
@@ -100,57 +126,118 @@ class Run:
         tcp: bytes,
         *,
         lost: Place | None = None,
-        fate: Literal["lost", "held", "overflow"] = "lost",
+        fate: Fate = "lost",
+        reason: str = "bernoulli",
         extra_ns: int = 0,
+        copied: Place | None = None,
+        corrupted: Place | None = None,
+        flip: int = 40,
+        overtaken: Literal["", "yes", "no"] = "",
     ) -> None:
-        """One packet from the other end, at START + `t_ns`; `extra_ns` more on the first wire."""
+        """One packet from the other end, at START + `t_ns`.
+
+        Args:
+            towards: where to.
+            t_ns: when.
+            tcp: the segment.
+            lost: where it does not go on; `fate` and `reason` say what the log calls it.
+            fate: see `lost`.
+            reason: see `lost`.
+            extra_ns: how much longer it takes on the first wire.
+            copied: the wire that makes a second one of it.
+            corrupted: the wire that flips the last bit of its byte `flip`.
+            flip: a byte of the frame: from 14 IPv4, from 34 TCP.
+            overtaken: on the first wire it was chosen to be reordered, and was (not) overtaken.
+        """
         self.identification += 1
         source: End = "client" if towards == "server" else "server"
-        now = START + t_ns
-        for hop, way in enumerate(HOPS[towards]):
-            sender, out, receiver, into = ENDS[way]
-            ip = ipv4(
-                ADDRESS[source],
-                ADDRESS[towards],
-                6,
-                tcp,
-                identification=self.identification % 65536,
-                ttl=64 - hop,
-            )
-            frame = ethernet(MAC[out], MAC[into], 0x0800, ip)
-            self.captured[sender].append((now, out, frame))
-            self.sent[out] += 1
-            gone = lost == way[0]
-            due = now + 5 * US + DELAY + (extra_ns if hop == 0 else 0)
-            self._log(way, now + 5 * US, due, frame, fate if gone else "delivered")
-            if gone:
-                return
-            now = due + self.late_ns + 5 * US
-            self.captured[receiver].append((now, into, frame))
-            now += TRANSIT
-            if hop == 0 and lost == "queue":
-                self.queue_drops["r1-eth1" if towards == "server" else "r1-eth0"] += 1
-                return
-
-    def _log(self, way: tuple[str, str], arrival: int, due: int, frame: bytes, fate: str) -> None:
-        log = self.logged[way[0]]
-        direction = ("forward", "reverse").index(way[1])
-        number = sum(record[6] == direction for record in log)
-        done = fate == "delivered"
-        log.append(
-            (
-                number,
-                arrival,
-                due,
-                due + self.late_ns if done else 0,
-                len(frame),
-                zlib.crc32(frame[:128]),
-                direction,
-                ("delivered", "lost", "held", "overflow").index(fate),
-                {"delivered": 0, "lost": 1, "held": 2, "overflow": 3}[fate],
-                0,
-            )
+        packet = ipv4(
+            ADDRESS[source],
+            ADDRESS[towards],
+            6,
+            tcp,
+            identification=self.identification % 65536,
         )
+        end = lost, fate, reason
+        waiting = [(0, START + t_ns, packet, False)]
+        while waiting:
+            hop, now, packet, damaged = waiting.pop(0)
+            way = HOPS[towards][hop]
+            first = hop == 0
+            flags = {"yes": OVERTAKEN, "no": NOT_OVERTAKEN}.get(overtaken, 0) if first else 0
+            out, came = self._cross(
+                way,
+                now,
+                packet[:8] + bytes([64 - hop]) + packet[9:],
+                extra_ns=extra_ns if first else 0,
+                end=end if lost == way[0] else None,
+                flip=flip if corrupted == way[0] else None,
+                copied=copied == way[0],
+                flags=flags,
+            )
+            damaged = damaged or corrupted == way[0]
+            for arrived in came:
+                if self._arrive(way[0], ENDS[way][2], towards, damaged=damaged, flip=flip):
+                    if first and lost == "queue":
+                        self.queue_drops["r1-eth1" if towards == "server" else "r1-eth0"] += 1
+                    elif first:
+                        waiting.append((1, arrived + TRANSIT, out, damaged))
+
+    def _cross(
+        self,
+        way: Way,
+        now: int,
+        packet: bytes,
+        *,
+        extra_ns: int,
+        end: tuple[Place, Fate, str] | None,
+        flip: int | None,
+        copied: bool,
+        flags: int,
+    ) -> tuple[bytes, list[int]]:
+        """Over one wire: the packet as it comes out, and when each copy of it does."""
+        sender, out, receiver, into = ENDS[way]
+        frame = ethernet(MAC[out], MAC[into], 0x0800, packet)
+        left = frame
+        if flip is not None:
+            left = frame[:flip] + bytes([frame[flip] ^ 1]) + frame[flip + 1 :]
+            flags |= CORRUPTED
+        self.captured[sender].append((now, out, frame))
+        self.sent[out] += 1
+        arrival, due = now + 5 * US, now + 5 * US + DELAY + extra_ns
+        number = sum(r[7] == DIRECTIONS.index(way[1]) for r in self.logged[way[0]] if not r[10] & 1)
+        fate, reason = ("delivered", "") if end is None else end[1:]
+        came = []
+        for place in range(1 + copied):
+            departure = due + self.late_ns + place * US
+            self.logged[way[0]].append(
+                (
+                    number,
+                    arrival,
+                    due,
+                    departure if end is None else 0,
+                    len(frame),
+                    zlib.crc32(frame[:128]),
+                    zlib.crc32(left[:128]),
+                    DIRECTIONS.index(way[1]),
+                    FATES.index(fate),
+                    REASONS.index(REASON_OF.get(fate, reason)),
+                    flags | COPY * place,
+                )
+            )
+            if end is None:
+                self.captured[receiver].append((departure + 5 * US, into, left))
+                came.append(departure + 5 * US)
+        return left[14:], came
+
+    def _arrive(self, link: str, node: str, towards: End, *, damaged: bool, flip: int) -> bool:
+        """Whether a node takes a packet, by its checksums."""
+        if damaged and flip < 34:
+            self.header_errors[node] += 1
+            return False
+        if damaged and node == towards:
+            self.checksum_errors[node] += 1
+        return True
 
     def write(self, root: Path, **changes: Any) -> Layout:
         """The recording; `changes` replace fields of the manifest."""
@@ -159,15 +246,19 @@ class Run:
         for node, rows in self.captured.items():
             self._capture(layout, node, rows)
         for link, records in self.logged.items() if self.wire == "relay" else ():
+            array = np.array(sorted(records, key=_logged_at), dtype=np.dtype(RELAY_RECORD))
+            fields = LEGACY_RECORD if self.legacy_log else RELAY_RECORD
             header = SegmentHeader(
                 layout="records",
                 source="link",
                 process="relay",
-                fields=RELAY_RECORD,
+                fields=fields,
                 about={"link": link},
             )
-            array = np.array(records, dtype=np.dtype(RELAY_RECORD))
-            segment(layout, f"link.{link}", header, [array.tobytes()])
+            old = np.zeros(len(array), np.dtype(fields))
+            for name, _ in fields:
+                old[name] = array[name] if name != "pad" else 0
+            segment(layout, f"link.{link}", header, [old.tobytes()])
         self._sampler(layout, end)
         applications(layout, START)
         finish_partials(layout)
@@ -197,7 +288,7 @@ class Run:
             interfaces["wires"] = ["w0a", "w0b", "w1a", "w1b"]
             for index, records in enumerate(self.logged.values()):
                 for record in records:
-                    drops[f"w{index}{'ba'[record[6]]}"] += record[7] == 1
+                    drops[f"w{index}{'ba'[record[7]]}"] += record[8] == 1
             header = msgspec.structs.replace(header, nodes=nodes)
         writer = SegmentWriter(create_partial(layout.segment("sampler")), header)
         for node, names in interfaces.items():
@@ -217,7 +308,12 @@ class Run:
                 texts = {name: (DATA / f"{name}.txt").read_bytes() for name in kinds[3:]}
                 replies = {"qdisc": reply + netlink.DONE}
                 if node != "wires":
-                    texts["snmp"] = snmp(self.retransmitted[node] if now == end else 0)
+                    texts["snmp"] = snmp(
+                        RetransSegs=self.retransmitted[node] * (now == end),
+                        InHdrErrors=self.header_errors[node] * (now == end),
+                        InErrs=self.checksum_errors[node] * (now == end),
+                        InCsumErrors=self.checksum_errors[node] * (now == end),
+                    )
                     replies |= {"inet_diag": (DATA / "inet_diag.bin").read_bytes(), **texts}
                 for kind, payload in replies.items():
                     writer.frame(now, now + 20 * US, payload, kind=kinds.index(kind), node=number)
@@ -228,9 +324,11 @@ class Run:
         counts: dict[str, int | str] = {"scheduler": "fifo"}
         for link, records in self.logged.items():
             for index, way in enumerate(("forward", "reverse")):
-                mine = [record for record in records if record[6] == index]
-                counts[f"{link}.{way}.arrived"] = len(mine)
-                counts[f"{link}.{way}.overflowed"] = sum(record[7] == 3 for record in mine)
+                mine = [record for record in records if record[7] == index]
+                copies = sum(record[10] & COPY for record in mine)
+                counts[f"{link}.{way}.arrived"] = len(mine) - copies
+                counts[f"{link}.{way}.duplicated"] = copies
+                counts[f"{link}.{way}.overflowed"] = sum(record[8] == 3 for record in mine)
         return Manifest(
             state="complete",
             testbed_version="0.1.0",
@@ -243,6 +341,7 @@ class Run:
             link_backend=self.wire,
             nodes=_nodes(),
             links=[self._link("client-r1"), self._link("r1-server")],
+            changes=self.changes,
             probes=[ProbeRecord(layer=name, observed=True) for name in LAYERS]
             + [ProbeRecord(layer="syscall", observed=False, reason="needs root")],
             processes=[ProcessRecord(name="relay", kind="relay", node="", about=counts)],
@@ -261,14 +360,16 @@ class Run:
             name=name,
             wire=self.wire,
             bottleneck=name == "r1-server",
-            forward=self._direction((name, "forward")),
-            reverse=self._direction((name, "reverse")),
+            forward=self.direction((name, "forward")),
+            reverse=self.direction((name, "reverse")),
         )
 
-    def _direction(self, way: tuple[str, str]) -> Direction:
+    def direction(self, way: Way, **changes: Any) -> Direction:
+        """A direction as it was built, with `changes`."""
         sender, out, receiver, into = ENDS[way]
         shaped = sender == "r1"
-        return Direction(
+        loss = self.loss_ratio if sender == "server" else 0.0
+        built = Direction(
             sender=sender,
             sender_interface=out,
             receiver=receiver,
@@ -277,8 +378,15 @@ class Run:
             capacity_bit_s=self.capacity_bit_s if shaped else None,
             queue_packets=self.queue_packets if shaped else None,
             delay_ns=DELAY,
-            loss_ratio=self.loss_ratio if sender == "server" else 0.0,
+            loss_ratio=loss,
+            loss=Bernoulli(ratio=loss) if loss else None,
         )
+        return msgspec.structs.replace(built, **(self.settings.get(way, {}) | changes))
+
+
+def _logged_at(record: tuple[int, ...]) -> int:
+    """A packet is logged when it departs, or when it is decided that it will not."""
+    return record[3] or record[1]
 
 
 def _nodes() -> list[Node]:
@@ -299,11 +407,13 @@ def _nodes() -> list[Node]:
     ]
 
 
-def snmp(retransmitted: int) -> bytes:
-    """/proc/net/snmp of a kernel that sent so many segments again."""
+def snmp(**counters: int) -> bytes:
+    """/proc/net/snmp of a kernel with these counters, each wherever it occurs in Ip and Tcp."""
     lines = (DATA / "snmp.txt").read_text().splitlines()
-    place = next(n for n, line in enumerate(lines) if line.startswith("Tcp: RtoAlgorithm"))
-    values = lines[place + 1].split()
-    values[lines[place].split().index("RetransSegs")] = str(retransmitted)
-    lines[place + 1] = " ".join(values)
+    for place in range(0, len(lines), 2):
+        names, values = lines[place].split(), lines[place + 1].split()
+        for name, value in counters.items():
+            if names[0] in ("Ip:", "Tcp:") and name in names:
+                values[names.index(name)] = str(value)
+        lines[place + 1] = " ".join(values)
     return "\n".join([*lines, ""]).encode()

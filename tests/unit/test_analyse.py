@@ -155,11 +155,11 @@ def test_a_loss_that_is_not_the_logs_loss_unbalances_the_ledger_at_a_difference_
 ) -> None:
     run = Run(loss_ratio=0.02)
     transfer(run, 50, frozenset({7}), where="client-r1")
-    lost = next(record for record in run.logged["client-r1"] if record[7] == 1)
-    other = next(r for r in run.logged["client-r1"] if r[7] == 0 and r[6] == 1 and r[0] == 20)
+    lost = next(record for record in run.logged["client-r1"] if record[8] == 1)
+    other = next(r for r in run.logged["client-r1"] if r[8] == 0 and r[7] == 1 and r[0] == 20)
     log = run.logged["client-r1"]
-    log[log.index(lost)] = (*lost[:3], lost[2] + run.late_ns, *lost[4:7], 0, 0, 0)
-    log[log.index(other)] = (*other[:3], 0, *other[4:7], 1, 1, 0)
+    log[log.index(lost)] = (*lost[:3], lost[2] + run.late_ns, *lost[4:8], 0, 0, 0)
+    log[log.index(other)] = (*other[:3], 0, *other[4:8], 1, 1, 0)
     summary = analyse(run.write(tmp_path / "run").root)
     row = next(r for r in summary.ledger.rows if r.what == "client-r1 reverse: wire")
     assert row.difference == 0

@@ -10,37 +10,64 @@ import polars as pl
 
 from testbed.analysis.decode.schema import code_column, from_columns
 from testbed.errors import RecordingError
-from testbed.events.link import DIRECTIONS, FATES, REASONS, RELAY_RECORD, LinkPacket
+from testbed.events.link import (
+    COPY,
+    CORRUPTED,
+    DIRECTIONS,
+    FATES,
+    OVERTAKEN,
+    REASONS,
+    RELAY_RECORD,
+    LinkPacket,
+)
 from testbed.recording.segments import Segment
 
-DELIVERED, LOST, HELD, OVERFLOW = range(4)
-_FIELDS: Final = frozenset(name for name, _ in RELAY_RECORD)
+DELIVERED, LOST, HELD, OVERFLOW, DROPPED = range(5)
+_LATER: Final = ("sent_digest", "flags")
+"""Fields that logs of version 0.1 do not have: nothing was copied, corrupted or reordered then."""
+_FIELDS: Final = frozenset(name for name, _ in RELAY_RECORD if name not in _LATER)
+_PLACED: Final = np.dtype([*RELAY_RECORD, ("place", "<u4")])
 
 
 def link_records(segment: Segment) -> npt.NDArray[np.void]:
-    """The records of a link's segment by direction and number.
+    """The records of a link's segment by direction and number, a packet before its copy.
+
+    They have one field more than in the log, ``place``: where in the log a record was. The log is
+    in the order of departure.
 
     Raises:
         RecordingError: the segment holds something else.
     """
-    records = segment.records()
-    missing = _FIELDS - set(records.dtype.names or ())
+    found = segment.records()
+    names = set(found.dtype.names or ())
+    missing = _FIELDS - names
     if missing:
         raise RecordingError(
             f"{segment.path.name} has no field {', '.join(sorted(missing))}",
             where=str(segment.path),
         )
+    records = np.zeros(len(found), _PLACED)
+    for name in names & set(_PLACED.names or ()):
+        records[name] = found[name]
+    if "sent_digest" not in names:
+        records["sent_digest"] = found["digest"]
+    records["place"] = np.arange(len(found))
     known = (records["direction"] < len(DIRECTIONS)) & (records["fate"] < len(FATES))
     records = records[known]
     # Departures are nearly in the order of numbers, which timsort makes use of.
     parts = [records[records["direction"] == index] for index in range(len(DIRECTIONS))]
-    parts = [part[np.argsort(part["number"], kind="stable")] for part in parts]
-    return np.concatenate(parts)
+    return np.concatenate([part[np.argsort(_order(part), kind="stable")] for part in parts])
+
+
+def _order(records: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+    copies: npt.NDArray[np.uint64] = (records["flags"] & COPY).astype(np.uint64)
+    return records["number"] * np.uint64(2) + copies
 
 
 def decode_link(link: str, records: npt.NDArray[np.void]) -> pl.DataFrame:
     """Table of LinkPacket, by direction and number."""
     departure = pl.Series(records["departure_ns"].astype(np.int64))
+    flags = records["flags"]
     return from_columns(
         LinkPacket,
         {
@@ -49,10 +76,14 @@ def decode_link(link: str, records: npt.NDArray[np.void]) -> pl.DataFrame:
             "number": records["number"].astype(np.int64),
             "size_bytes": records["size_bytes"],
             "digest": records["digest"],
+            "sent_digest": records["sent_digest"],
             "arrival_ns": records["arrival_ns"],
             "due_ns": records["due_ns"],
             "departure_ns": departure.replace(0, None),
             "fate": code_column(records["fate"], FATES),
             "reason": code_column(records["reason"], REASONS).fill_null("?"),
+            "copy": (flags & COPY) != 0,
+            "corrupted": (flags & CORRUPTED) != 0,
+            "overtaken": (flags & OVERTAKEN) != 0,
         },
     )
