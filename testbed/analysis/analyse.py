@@ -19,16 +19,20 @@ import msgspec
 import polars as pl
 
 from testbed.analysis.checks import judge_run
-from testbed.analysis.crossings import crossing_table, host_streams, passages, transits
+from testbed.analysis.crossings import crossing_table, passages
 from testbed.analysis.decode.link import decode_link
 from testbed.analysis.evidence import Evidence, load
+from testbed.analysis.following import follow
 from testbed.analysis.found import Found
+from testbed.analysis.hosts import host_streams
 from testbed.analysis.layers import layers
-from testbed.analysis.ledger import explained, ledger
+from testbed.analysis.ledger import ledger
+from testbed.analysis.ledger_tcp import explained
 from testbed.analysis.links import link_direction
 from testbed.analysis.metrics.http import http_summary
 from testbed.analysis.packet_table import packet_table
 from testbed.analysis.summary import FORMAT, Http, Summary
+from testbed.analysis.transits import transits
 from testbed.errors import RecordingError
 from testbed.recording.layout import (
     Layout,
@@ -51,8 +55,7 @@ def analyse(root: Path) -> Summary:
     """
     layout = open_layout(root)
     evidence = load(layout, read_manifest(layout))
-    hosts = host_streams(evidence)
-    found = Found(evidence, passages(evidence), transits(evidence), hosts, explained(hosts))
+    found = _found(evidence)
     try:
         _write_tables(layout, found)
         summary = summarise(found)
@@ -63,6 +66,13 @@ def analyse(root: Path) -> Summary:
             f"cannot write the analysis into {root}: {error.strerror}", where=str(root)
         ) from error
     return summary
+
+
+def _found(evidence: Evidence) -> Found:
+    crossed, passed = passages(evidence), transits(evidence)
+    followed = follow(evidence, crossed, passed)
+    hosts = host_streams(evidence, followed)
+    return Found(evidence, crossed, passed, followed, hosts, explained(hosts))
 
 
 def load_summary(root: Path) -> Summary:
@@ -101,7 +111,7 @@ def summarise(found: Found) -> Summary:
     manifest = evidence.manifest
     table = evidence.table("http")
     http = _no_http() if table is None else http_summary(table)
-    rows = ledger(evidence, found.passages, found.transits, found.hosts, found.retransmissions)
+    rows = ledger(found)
     links: dict[str, dict] = {}  # type: ignore[type-arg]
     for passage in found.passages:
         sides = links.setdefault(passage.way.link.name, {})

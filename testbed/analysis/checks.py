@@ -10,7 +10,7 @@ from testbed.analysis import verdict as judge
 from testbed.analysis.decode.link import OVERFLOW
 from testbed.analysis.found import Found
 from testbed.analysis.layers import lateness_ns
-from testbed.analysis.ledger import relay_count
+from testbed.analysis.ledger_rows import relay_count
 from testbed.analysis.links import sequence_of
 from testbed.analysis.matching import NONE
 from testbed.analysis.metrics.quantiles import quantiles

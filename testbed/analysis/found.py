@@ -7,9 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from testbed.analysis.crossings import HostStreams, Passage, Transit
+from testbed.analysis.crossings import Passage
 from testbed.analysis.evidence import Evidence
+from testbed.analysis.following import Followed
+from testbed.analysis.hosts import HostStreams
 from testbed.analysis.metrics.tcp import Explained
+from testbed.analysis.transits import Transit
 
 Aspect = dict[str, Any] | None
 
@@ -21,6 +24,7 @@ class Found:
     evidence: Evidence
     passages: list[Passage]
     transits: list[Transit]
+    followed: Followed
     hosts: list[HostStreams]
     retransmissions: Explained | None
     """Of all hosts; None where no host was captured."""

@@ -7,8 +7,8 @@ from typing import Any, Final
 
 import polars as pl
 
-from testbed.analysis.crossings import HostStreams
 from testbed.analysis.found import Aspects, Found
+from testbed.analysis.hosts import HostStreams
 from testbed.analysis.metrics import tcp
 
 _TCP_LOSS: Final = {
@@ -57,9 +57,11 @@ def tcp_aspects(found: Found) -> Aspects | None:
         loss |= {
             "retransmitted_segments": why.retransmissions,
             "retransmissions_explained_by_loss": why.explained_by_loss,
+            "retransmissions_explained_by_corruption": why.explained_by_corruption,
             "spurious_retransmissions": why.spurious,
             "unexplained_retransmissions": why.unexplained,
         }
+        order["spurious_retransmissions_by_reordering"] = why.spurious_by_reordering
         _add_captured(found.hosts, order, pressure)
     for part, names in ((loss, _TCP_LOSS), (order, _TCP_ORDER), (pressure, _TCP_PRESSURE)):
         part |= counted(counters, names)

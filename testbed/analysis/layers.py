@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import polars as pl
 
-from testbed.analysis.crossings import Passage, Transit
+from testbed.analysis.crossings import Passage
 from testbed.analysis.decode.link import DELIVERED
 from testbed.analysis.found import Aspect, Aspects, Found
 from testbed.analysis.layer_tcp import counted, tcp_aspects
@@ -26,6 +26,7 @@ from testbed.analysis.metrics.event_loop import loop_load
 from testbed.analysis.metrics.intervals import held_ns, peak_overlap
 from testbed.analysis.metrics.quantiles import nearest_rank
 from testbed.analysis.summary import Layer
+from testbed.analysis.transits import Transit
 from testbed.events import LAYERS
 
 N_REORDERED: Final = 3

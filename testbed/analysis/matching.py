@@ -6,14 +6,16 @@ Rules:
   told apart by order: the k-th there is the k-th here. Losses among equal packets can then only be
   swapped with one another.
 - With a relay's log nothing is guessed: every packet that was sent is in the log once, with its
-  fate, and every delivered one is in the receiver's capture once; sender and receiver are matched
-  through the log.
+  fate, and every delivered one, as it left and copies included, is in the receiver's capture once;
+  sender and receiver are matched through the log.
+- Without a log a packet that came more often than it was sent was duplicated, and one that nobody
+  sent was corrupted. Which one it was is said only where there is no choice.
 - Everything is sorting and searching over columns; no loop over packets.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -23,6 +25,7 @@ from testbed.analysis.captures import Packets
 
 Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
 
 NONE: Final = -1
 """In an array of rows: there is no partner."""
@@ -83,7 +86,8 @@ class Wire:
     """One direction of a link with the partners of each packet.
 
     Rows of `sender` and `receiver` count the packets that crossed this direction as that end's
-    capture has them, in its order; rows of `relay` are numbers in the relay's log.
+    capture has them, in its order; rows of `relay` are those of its log, by number, a packet before
+    its copy.
     """
 
     sent_ns: Rows | None
@@ -92,16 +96,32 @@ class Wire:
     sent_bytes: Rows | None
     received_bytes: Rows | None
     to_receiver: Rows | None
-    """Per packet at the sender its row at the receiver."""
+    """Per packet at the sender its row at the receiver; of a duplicated one that of the first."""
     to_relay: Rows | None
     """Per packet at the sender its row in the relay's log."""
     relay_to_receiver: Rows | None
     """Per packet in the relay's log its row at the receiver."""
+    origin: Rows | None = None
+    """Per packet at the receiver the row at the sender of what it is, or is a copy of."""
+    copy: Flags | None = None
+    """Per packet at the receiver whether it is the second one of a packet that was duplicated."""
+    corrupted: Flags | None = None
+    """Per packet at the receiver whether it came with other bits than it was sent with."""
+    copied: Rows | None = None
+    """Of each copy that was made (of which the log knows, else that came) its packet's row at the
+    sender."""
+    by_log: bool = False
+    """Whether the last four are the log's word; else they are what the captures show."""
 
     @property
-    def lost(self) -> npt.NDArray[np.bool_] | None:
+    def lost(self) -> Flags | None:
         """Per packet at the sender whether it never came, or None where an end was not captured."""
         return None if self.to_receiver is None else self.to_receiver == NONE
+
+    @property
+    def strangers(self) -> int | None:
+        """How many packets came that nobody sent, as far as can be seen."""
+        return None if self.origin is None else int((self.origin == NONE).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,47 +133,165 @@ class End:
     keys: Keys
 
 
-def match_wire(
-    sender: End | None,
-    receiver: End | None,
-    relay: Keys | None = None,
-    delivered: npt.NDArray[np.bool_] | None = None,
-    departure_ns: Rows | None = None,
-) -> Wire:
+@dataclass(frozen=True, slots=True)
+class Log:
+    """What the relay's log says of one direction, by number, a packet before its copy."""
+
+    keys: Keys
+    """Of packets as they came to it."""
+    sent_keys: Keys
+    """Of packets as they left."""
+    delivered: Flags
+    copy: Flags
+    corrupted: Flags
+    place: Rows
+    """Rises in the order of departure."""
+    number: Rows
+
+
+def match_wire(sender: End | None, receiver: End | None, log: Log | None = None) -> Wire:
     """Matches both ends of one direction, through the relay's log where there is one.
 
     Args:
         sender: what the sending end captured, or None where it was not captured.
         receiver: likewise.
-        relay: keys of the relay's log in the order of numbers, or None without a log.
-        delivered: per packet of the log whether it was delivered.
-        departure_ns: per packet of the log when.
+        log: the relay's, or None without one.
     """
-    to_relay = relay_to_receiver = to_receiver = None
-    if relay is not None and sender is not None:
-        to_relay = match_occurrences(sender.keys, relay)
-    if (
-        relay is not None
-        and receiver is not None
-        and delivered is not None
-        and departure_ns is not None
-    ):
-        rows = np.flatnonzero(delivered)
-        rows = rows[np.argsort(departure_ns[rows], kind="stable")]
-        relay_to_receiver = np.full(relay.size, NONE, np.int64)
-        relay_to_receiver[rows] = match_occurrences(relay[rows], receiver.keys)
-    if sender is not None and receiver is not None:
-        complete = to_relay is not None and bool((to_relay != NONE).all())
-        if complete and to_relay is not None and relay_to_receiver is not None:
-            to_receiver = relay_to_receiver[to_relay]
-        else:
-            to_receiver = match_occurrences(sender.keys, receiver.keys)
-    return Wire(
+    to_relay = None if sender is None or log is None else _to_relay(sender, log)
+    relay_to_receiver = None if receiver is None or log is None else _from_relay(log, receiver)
+    ends = Wire(
         sent_ns=None if sender is None else sender.t_ns,
         received_ns=None if receiver is None else receiver.t_ns,
         sent_bytes=None if sender is None else sender.size.astype(np.int64),
         received_bytes=None if receiver is None else receiver.size.astype(np.int64),
-        to_receiver=to_receiver,
+        to_receiver=None,
         to_relay=to_relay,
         relay_to_receiver=relay_to_receiver,
     )
+    if sender is None or receiver is None:
+        return ends
+    if log is None or to_relay is None or relay_to_receiver is None or (to_relay == NONE).any():
+        return _by_captures(ends, sender, receiver)
+    return _by_log(ends, log, to_relay, relay_to_receiver, receiver.t_ns.size)
+
+
+def _to_relay(sender: End, log: Log) -> Rows:
+    originals = np.flatnonzero(~log.copy)
+    return _through(match_occurrences(sender.keys, log.keys[originals]), originals)
+
+
+def _from_relay(log: Log, receiver: End) -> Rows:
+    rows = np.flatnonzero(log.delivered)
+    rows = rows[np.argsort(log.place[rows], kind="stable")]
+    found = np.full(log.keys.size, NONE, np.int64)
+    found[rows] = match_occurrences(log.sent_keys[rows], receiver.keys)
+    return found
+
+
+def _through(partner: Rows, rows: npt.NDArray[np.intp]) -> Rows:
+    """The rows that partners among a selection of rows stand for."""
+    return np.append(rows, NONE)[partner].astype(np.int64)
+
+
+def _by_log(ends: Wire, log: Log, to_relay: Rows, relay_to_receiver: Rows, came: int) -> Wire:
+    """Both ends through the log, which says of each packet what it is."""
+    record = inverse(relay_to_receiver, came)
+    # Per record that of the packet that it is a copy of.
+    first = np.maximum.accumulate(np.where(log.copy, 0, np.arange(log.copy.size)))
+    paired = log.number == log.number[first] if log.number.size else log.copy
+    first = np.where(paired, first, NONE)
+    back = np.append(inverse(to_relay, log.copy.size), NONE)
+    origin = back[np.append(first, NONE)[record]]
+    to_receiver = relay_to_receiver[to_relay]
+    # Where the first one of a duplicated packet did not come, the second one did all the same.
+    spare = np.flatnonzero(np.append(log.copy, False)[record] & (origin != NONE))
+    spare = spare[to_receiver[origin[spare]] == NONE]
+    to_receiver[origin[spare]] = spare
+    copy = np.append(log.copy, False)[record]
+    copy[spare] = False
+    return replace(
+        ends,
+        to_receiver=to_receiver,
+        origin=origin,
+        copy=copy,
+        corrupted=np.append(log.corrupted, False)[record],
+        copied=back[first[log.copy]],
+        by_log=True,
+    )
+
+
+def _by_captures(ends: Wire, sender: End, receiver: End) -> Wire:
+    """Both ends from what they captured alone.
+
+    A packet that came more often than it was sent is a copy. One that was never sent is a corrupted
+    one, if it stands where just one packet of its size is missing.
+    """
+    to_receiver = match_occurrences(sender.keys, receiver.keys)
+    came = receiver.keys.size
+    origin = inverse(to_receiver, came)
+    alone = np.flatnonzero(origin == NONE)
+    copy = np.zeros(came, np.bool_)
+    corrupted = np.zeros(came, np.bool_)
+    if alone.size:
+        again = first_of(sender.keys, receiver.keys[alone])
+        copy[alone] = again != NONE
+        origin[alone] = again
+        alone = alone[again == NONE]
+        changed = _changed(sender, receiver, to_receiver, alone)
+        found = changed != NONE
+        corrupted[alone] = True
+        origin[alone] = changed
+        # Of one that was changed and duplicated the first is the packet and the others its copies.
+        _, first = np.unique(changed[found], return_index=True)
+        rows = alone[found]
+        to_receiver[changed[found][first]] = rows[first]
+        copy[np.delete(rows, first)] = True
+    copied = origin[copy]
+    return replace(
+        ends,
+        to_receiver=to_receiver,
+        origin=origin,
+        copy=copy,
+        corrupted=corrupted,
+        copied=copied[copied != NONE],
+    )
+
+
+def first_of(first: Keys, wanted: Keys) -> Rows:
+    """For each wanted key the row in `first` where it occurs first, or NONE."""
+    if not first.size:
+        return np.full(wanted.size, NONE, np.int64)
+    order = np.argsort(first, kind="stable")
+    place = np.minimum(np.searchsorted(first[order], wanted), first.size - 1)
+    rows = order[place]
+    return np.where(first[rows] == wanted, rows, NONE).astype(np.int64)
+
+
+def _changed(sender: End, receiver: End, to_receiver: Rows, alone: npt.NDArray[np.intp]) -> Rows:
+    """For each row at the receiver that nobody sent the missing packet that it may be, or NONE.
+
+    It is one of the same size whose neighbours at the sender are those at the receiver, where there
+    is just one like that.
+    """
+    found = np.full(alone.size, NONE, np.int64)
+    missing = np.flatnonzero(to_receiver == NONE)
+    if not missing.size or not alone.size:
+        return found
+    # Where the packets that came lie among those sent, as far as they keep the order.
+    matched = inverse(to_receiver, receiver.keys.size)
+    before = np.maximum.accumulate(np.where(matched == NONE, -1, matched))
+    after = np.where(matched == NONE, sender.keys.size, matched)
+    after = np.minimum.accumulate(after[::-1])[::-1]
+    low = np.minimum(before[alone], after[alone])
+    high = np.maximum(before[alone], after[alone])
+    # By size, and within a size by place: how many of the missing lie between the neighbours.
+    span = np.int64(sender.keys.size + 2)
+    size = sender.size[missing].astype(np.int64)
+    order = np.argsort(size * span + missing, kind="stable")
+    keys = (size * span + missing)[order]
+    wanted = receiver.size[alone].astype(np.int64) * span
+    start = np.searchsorted(keys, wanted + np.maximum(low, 0))
+    end = np.searchsorted(keys, wanted + high, side="right")
+    single = end - start == 1
+    found[single] = missing[order[start[single]]]
+    return found

@@ -130,7 +130,7 @@ class Layer(_Part, frozen=True, kw_only=True):
 
 
 class LedgerRow(_Part, frozen=True, kw_only=True):
-    """One equation of the ledger: entered = left + dropped + held."""
+    """One equation of the ledger: entered + made = left + dropped + held."""
 
     what: str
     """``r1-server forward: relay``."""
@@ -139,9 +139,11 @@ class LedgerRow(_Part, frozen=True, kw_only=True):
     dropped: int | None
     held: int | None
     difference: int | None
-    """entered - left - dropped - held; None: a side was not observed."""
+    """entered + made - left - dropped - held; None: a side was not observed."""
     balanced: bool | None
     note: str = ""
+    made: int | None = 0
+    """Copies that were made here."""
 
 
 class Ledger(_Part, frozen=True, kw_only=True):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from testbed.analysis import verdict as judge
-from testbed.analysis.ledger import row
+from testbed.analysis.ledger_rows import row
 from testbed.analysis.summary import Ledger, Quantiles, Reason
 
 MS, US = 1_000_000, 1_000

@@ -138,6 +138,7 @@ def _tcp(
     packets.flags[here] = rows[here, offset + 13]
     packets.window[here] = halves[here, half + 7]
     header = (rows[here, offset + 12] >> 4).astype(np.int64) * 4
+    packets.overlong[here] = header > length
     packets.payload[here] = np.where(header >= 20, np.maximum(length - header, 0), 0)
     end = np.minimum(np.minimum(offset + header, packets.captured[here]), rows.shape[1])
     first = offset + 20

@@ -60,6 +60,8 @@ class Packets:
     """TCP flags FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128."""
     window: npt.NDArray[np.uint16]
     """As on the wire, unscaled."""
+    overlong: npt.NDArray[np.bool_]
+    """The TCP header claims more bytes than the segment has: some bit of it was flipped."""
     payload: npt.NDArray[np.uint32]
     """Bytes of TCP or UDP payload on the wire."""
     timestamp: npt.NDArray[np.uint32]
@@ -116,7 +118,7 @@ def _decode(raw: RawCapture) -> Packets:
 
 
 def _empty(count: int) -> Packets:
-    types = {"t_ns": np.int64, "source_mac": np.uint64, "dsack": np.bool_}
+    types = {"t_ns": np.int64, "source_mac": np.uint64, "dsack": np.bool_, "overlong": np.bool_}
     types |= dict.fromkeys(("source", "destination"), np.uint64)
     types |= dict.fromkeys(("interface", "ip_tos", "ttl", "protocol", "flags"), np.uint8)
     types |= {"sack_blocks": np.uint8}

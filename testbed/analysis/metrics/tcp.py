@@ -17,18 +17,26 @@ Flags = npt.NDArray[np.bool_]
 Int64 = npt.NDArray[np.int64]
 
 
+LOST, ARRIVED, CORRUPTED, NOT_OBSERVED = 0, 1, 2, -1
+"""What became of a segment; a corrupted one fails its checksum, so that TCP never sees it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """Why segments were sent again; the last three add up to the first."""
+    """Why segments were sent again: loss, corruption, spurious and unexplained add up."""
 
     retransmissions: int
     explained_by_loss: int
-    """Every earlier transmission of some of its bytes was lost."""
+    """No earlier transmission of some of its bytes had arrived, and none of them was corrupted."""
     spurious: int
     """All its bytes had arrived: the acknowledgement was lost or late, or they were overtaken (if
     this one arrives too, the receiver reports it with a DSACK, RFC 2883)."""
     unexplained: int
     """Whether an earlier transmission arrived was not observed."""
+    explained_by_corruption: int = 0
+    """As by loss, but one of the earlier transmissions was corrupted."""
+    spurious_by_reordering: int = 0
+    """Of the spurious ones those with bytes that later segments had overtaken."""
 
 
 def retransmitted(segments: Streams) -> Flags:
@@ -47,34 +55,63 @@ def retransmitted(segments: Streams) -> Flags:
     return again
 
 
-def explain(segments: Streams, arrived: Int64) -> Explained:
+def explain(segments: Streams, arrived: Int64, late: Flags | None = None) -> Explained:
     """Holds each retransmission against the fate of what was sent before it.
 
     Args:
         segments: as in `retransmitted`.
-        arrived: per segment 1 it arrived, 0 it was lost, -1 not observed.
+        arrived: per segment ARRIVED, LOST, CORRUPTED or NOT_OBSERVED.
+        late: per segment whether it was overtaken (`overtaken`); None: none was.
     """
     again = retransmitted(segments)
     if not again.any():
         return Explained(0, 0, 0, 0)
     stretches = _Stretches(segments)
-    sent = stretches.earliest(np.ones(arrived.size, np.bool_))
-    came = stretches.earliest(arrived == 1)
-    perhaps = stretches.earliest(arrived != 0)
     by = stretches.by
-    old = sent[stretches.covered] < by
+
+    def before(which: Flags) -> Flags:
+        """Per stretch of each segment whether an earlier one among `which` covers it."""
+        earlier: Flags = stretches.earliest(which)[stretches.covered] < by
+        return earlier
+
+    old = before(np.ones(arrived.size, np.bool_))
     # Of the bytes sent before, some had not come by any earlier transmission: surely, or as far as
     # was observed.
-    by_loss = stretches.any_of(old & (perhaps[stretches.covered] >= by)) & again
-    unsure = stretches.any_of(old & (came[stretches.covered] >= by)) & again & ~by_loss
-    retransmissions, explained = int(again.sum()), int(by_loss.sum())
-    unexplained = int(unsure.sum())
+    gone = old & ~before((arrived == ARRIVED) | (arrived == NOT_OBSERVED))
+    missing = stretches.any_of(gone) & again
+    unsure = stretches.any_of(old & ~before(arrived == ARRIVED)) & again & ~missing
+    corrupted = stretches.any_of(gone & before(arrived == CORRUPTED)) & again
+    spurious = again & ~missing & ~unsure
+    overtook = np.zeros(arrived.size, np.bool_)
+    if late is not None and late.any():
+        overtook = stretches.any_of(before(late)) & spurious
     return Explained(
-        retransmissions=retransmissions,
-        explained_by_loss=explained,
-        spurious=retransmissions - explained - unexplained,
-        unexplained=unexplained,
+        retransmissions=int(again.sum()),
+        explained_by_loss=int((missing & ~corrupted).sum()),
+        explained_by_corruption=int(corrupted.sum()),
+        spurious_by_reordering=int(overtook.sum()),
+        spurious=int(spurious.sum()),
+        unexplained=int(unsure.sum()),
     )
+
+
+def overtaken(segments: Streams, came_ns: Int64, came: Flags) -> Flags:
+    """Segments that came after a later one of their stream (RFC 4737, 3.3).
+
+    Args:
+        segments: what a host sent, stream by stream.
+        came_ns: when each came to its destination.
+        came: whether it did.
+    """
+    late = np.zeros(came.size, np.bool_)
+    rows = np.flatnonzero(came)
+    if rows.size:
+        rank = np.argsort(np.argsort(came_ns[rows], kind="stable"), kind="stable")
+        # Later streams get higher numbers, so that none is the least of an earlier one.
+        value = segments.stream[rows] * (rows.size + 1) + rank
+        least = np.minimum.accumulate(value[::-1])[::-1]
+        late[rows[:-1]] = least[1:] < value[:-1]
+    return late
 
 
 class _Stretches:
