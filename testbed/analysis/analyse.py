@@ -120,7 +120,7 @@ def summarise(found: Found) -> Summary:
     return Summary(
         state=manifest.state,
         failure=manifest.failure,
-        verdict=judge_run(found, rows, http),
+        verdict=judge_run(found, rows, http, links),
         scenario=msgspec.to_builtins(manifest.scenario),
         seed=manifest.seed,
         link_backend=manifest.link_backend,

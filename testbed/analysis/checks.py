@@ -2,30 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from testbed.analysis import verdict as judge
-from testbed.analysis.decode.link import OVERFLOW
+from testbed.analysis.crossings import Passage
+from testbed.analysis.decode.link import DELIVERED, OVERFLOW
 from testbed.analysis.found import Found
 from testbed.analysis.layers import lateness_ns
 from testbed.analysis.ledger_rows import relay_count
-from testbed.analysis.links import sequence_of
 from testbed.analysis.matching import NONE
 from testbed.analysis.metrics.quantiles import quantiles
-from testbed.analysis.summary import Http, Ledger, Reason, Verdict
+from testbed.analysis.periods import UNSURE, Periods
+from testbed.analysis.summary import Http, Ledger, LinkDirection, Quantiles, Reason, Verdict
+from testbed.analysis.transits import Transit
+from testbed.recording.manifest import Direction
+
+Int64 = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Links = Mapping[str, Mapping[Literal["forward", "reverse"], LinkDirection]]
+_Bounds = tuple[int | None, int]
+"""Capacity and delay, which decide how late a packet may be."""
 
 
-def judge_run(found: Found, ledger: Ledger, http: Http) -> Verdict:
+def judge_run(found: Found, ledger: Ledger, http: Http, links: Links) -> Verdict:
     """The verdict, all reasons in the order.
 
     Run, emulator, captures, ledger, load, machine, links.
     """
-    return judge.verdict(_reasons(found, ledger, http))
+    return judge.verdict(_reasons(found, ledger, http, links))
 
 
-def _reasons(found: Found, ledger: Ledger, http: Http) -> Iterator[Reason]:
+def _reasons(found: Found, ledger: Ledger, http: Http, links: Links) -> Iterator[Reason]:
     manifest = found.evidence.manifest
     yield from judge.completeness(manifest.state, manifest.failure, found.evidence.damage)
     yield from _relay(found)
@@ -36,7 +47,7 @@ def _reasons(found: Found, ledger: Ledger, http: Http) -> Iterator[Reason]:
     if late is not None:
         yield late
     yield judge.stolen_cpu(manifest.stolen_cpu_ratio)
-    yield from _loss(found)
+    yield from _realised(found, links)
     yield from _queues(found)
 
 
@@ -55,37 +66,84 @@ def _relay(found: Found) -> Iterator[Reason]:
     yield judge.relay_overflow(overflowed)
     slowest = _slowest_bit_s(found)
     for passage in relayed:
-        settings = passage.way.settings
-        late = quantiles(lateness_ns(passage))
-        if passage.records is None:
-            yield judge.not_made("relay lateness", f"no log of {passage.way.label}")
-        elif late is not None:
-            capacity = settings.capacity_bit_s or slowest
-            yield judge.relay_lateness(passage.way.label, late, capacity, settings.delay_ns)
+        label, records = passage.way.label, passage.records
+        if records is None:
+            yield judge.not_made("relay lateness", f"no log of {label}")
+            continue
+        done = records[records["fate"] == DELIVERED]
+        period = passage.periods.at(done["arrival_ns"].astype(np.int64))
+        parts = _by_bounds(passage.periods, period, lateness_ns(passage), slowest)
+        yield from judge.worst(
+            judge.relay_lateness(label, late, *bounds) for bounds, late in parts.items()
+        )
+
+
+def _by_bounds(
+    periods: Periods, period: Int64, values: Int64, slowest: int | None
+) -> dict[_Bounds, Quantiles]:
+    """The quantiles of values of packets, by what bounds them when they came."""
+    bounds = [(way.capacity_bit_s or slowest, way.delay_ns) for way in periods.settings]
+    found = {}
+    for one in dict.fromkeys(bounds):
+        mine = np.isin(period, [place for place, other in enumerate(bounds) if other == one])
+        spread = quantiles(values[mine])
+        if spread is not None:
+            found[one] = spread
+    return found
 
 
 def _delays(found: Found) -> Iterator[Reason]:
     slowest = _slowest_bit_s(found)
     for passage in found.passages:
-        wire, settings = passage.wire, passage.way.settings
+        wire = passage.wire
         # Where an end was not captured there is nothing but the relay's own log, judged above.
         if passage.way.link.wire == "direct" or wire.sent_ns is None or wire.received_ns is None:
             continue
-        sequence = sequence_of(passage)
-        if sequence is None:
+        if wire.to_receiver is None:
             continue
-        arrived = sequence.partner != NONE
-        delays = sequence.received_ns[sequence.partner[arrived]] - sequence.sent_ns[arrived]
-        error = quantiles(delays - settings.delay_ns)
-        if error is not None:
-            capacity = settings.capacity_bit_s or slowest
-            yield judge.delay_error(passage.way.label, error, capacity, settings.delay_ns)
+        came = np.flatnonzero(wire.to_receiver != NONE)
+        took = wire.received_ns[wire.to_receiver[came]] - wire.sent_ns[came]
+        period = passage.periods.at(wire.sent_ns[came])
+        planned, known = _planned_ns(passage, came, period)
+        parts = _by_bounds(passage.periods, period[known], (took - planned)[known], slowest)
+        yield from judge.worst(
+            judge.delay_error(passage.way.label, error, *bounds) for bounds, error in parts.items()
+        )
+
+
+def _planned_ns(passage: Passage, came: Int64, period: Int64) -> tuple[Int64, Flags]:
+    """How long packets were to take on the wire, and of which of them that is known.
+
+    Args:
+        passage: the direction.
+        came: the packets, as rows at the sender.
+        period: that of each.
+    """
+    wire, records = passage.wire, passage.records
+    if wire.by_log and records is not None and wire.to_relay is not None:
+        planned = (records["due_ns"] - records["arrival_ns"]).astype(np.int64)
+        return planned[wire.to_relay[came]], np.ones(came.size, np.bool_)
+    ways = passage.periods.settings
+    most = np.array([way.delay_ns + _spread_ns(way) for way in ways], np.int64)
+    bounded = np.array([_is_bounded(way) for way in ways], np.bool_)
+    place = np.maximum(period, 0)
+    return most[place], bounded[place] & (period != UNSURE)
+
+
+def _spread_ns(way: Direction) -> int:
+    return 0 if way.delay_variation is None else way.delay_variation.spread_ns
+
+
+def _is_bounded(way: Direction) -> bool:
+    """Whether the longest time that a packet may take is known from the settings alone."""
+    varied = way.delay_variation is not None and way.delay_variation.distribution != "uniform"
+    return not varied and way.trace is None and way.reorder is None
 
 
 def _slowest_bit_s(found: Found) -> int | None:
     """The lowest capacity in the network, which spaces its packets; None: nothing is shaped."""
-    ways = found.evidence.topology.ways
-    return min((w.settings.capacity_bit_s for w in ways if w.settings.capacity_bit_s), default=None)
+    highest = (passage.periods.highest_capacity_bit_s for passage in found.passages)
+    return min((capacity for capacity in highest if capacity), default=None)
 
 
 def _captures(found: Found) -> Iterator[Reason]:
@@ -108,32 +166,41 @@ def _captures(found: Found) -> Iterator[Reason]:
         yield judge.packet_sizes(int(longest.packets.size[row]), interface)
 
 
-def _loss(found: Found) -> Iterator[Reason]:
+def _realised(found: Found, links: Links) -> Iterator[Reason]:
     for passage in found.passages:
-        sequence = sequence_of(passage)
-        if sequence is None or passage.way.link.wire == "direct":
-            continue
-        sent, lost = int(sequence.sent_ns.size), int(sequence.lost.sum())
-        configured = passage.way.settings.loss_ratio
-        if configured == 0 and lost == 0:
-            continue
-        reason = judge.realised_loss(passage.way.label, lost, sent, configured)
-        if reason is not None:
-            yield reason
+        seen = links[passage.way.link.name][passage.way.name].impairments
+        for name in dict.fromkeys(one.impairment for one in seen):
+            mine = (
+                judge.realised(passage.way.label, one) for one in seen if one.impairment == name
+            )
+            yield from judge.worst(reason for reason in mine if reason is not None)
 
 
 def _queues(found: Found) -> Iterator[Reason]:
-    ways = list(found.evidence.topology.ways)
-    for index, way in enumerate(ways):
-        settings = way.settings
-        if settings.capacity_bit_s is None or settings.queue_packets is None:
+    for index, passage in enumerate(found.passages):
+        ways = passage.periods.settings
+        if any(way.trace for way in ways):
+            continue  # its queue is on the wire, and in what the relay planned
+        parts = [_waits(transit, index, passage.periods) for transit in found.transits]
+        if not parts:
             continue
-        waits = [
-            (transit.left_ns - transit.entered_ns)[transit.way == index]
-            for transit in found.transits
-        ]
-        spread = quantiles(np.concatenate(waits)) if waits else None
-        if spread is not None:
-            yield judge.drop_tail(
-                way.label, spread, settings.queue_packets, settings.capacity_bit_s
-            )
+        waits, first, last = (np.concatenate(column) for column in zip(*parts, strict=True))
+        reasons = []
+        for start, end in sorted(set(zip(first.tolist(), last.tolist(), strict=True))):
+            # Between a change and the end of the queue before it both settings count.
+            span = ways[start : end + 1]
+            capacity = min((way.capacity_bit_s or 0 for way in span), default=0)
+            limits = [way.queue_packets for way in span if way.queue_packets is not None]
+            spread = quantiles(waits[(first == start) & (last == end)])
+            if spread is None or not capacity or len(limits) < len(span):
+                continue
+            label = passage.way.label
+            reasons.append(judge.drop_tail(label, spread, max(limits), capacity))
+        yield from judge.worst(reasons)
+
+
+def _waits(transit: Transit, index: int, periods: Periods) -> tuple[Int64, Int64, Int64]:
+    """How long packets of one direction were in a node, and the periods at both ends of that."""
+    mine = transit.way == index
+    entered, left = transit.entered_ns[mine], transit.left_ns[mine]
+    return left - entered, periods.during(entered), periods.during(left)

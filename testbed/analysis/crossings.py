@@ -116,6 +116,14 @@ class Passage:
         lost = self.wire.lost
         for other in (self.held, self.dropped, self.unknown):
             lost = lost if lost is None or other is None else lost & ~other
+        wire = self.wire
+        if lost is None or wire.corrupted is None or wire.origin is None or wire.copy is None:
+            return lost
+        # What came corrupted without its packet being known is among the missing; which one it is
+        # cannot be told, so the first ones stand for them.
+        unknown = int((wire.corrupted & ~wire.copy & (wire.origin == NONE)).sum())
+        lost = lost.copy()
+        lost[np.flatnonzero(lost)[:unknown]] = False
         return lost
 
     def fates(self) -> dict[str, int] | None:

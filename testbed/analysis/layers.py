@@ -10,7 +10,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +20,7 @@ from testbed.analysis.crossings import Passage
 from testbed.analysis.decode.link import DELIVERED
 from testbed.analysis.found import Aspect, Aspects, Found
 from testbed.analysis.layer_tcp import counted, tcp_aspects
-from testbed.analysis.links import sequence_of
+from testbed.analysis.links import N_REORDERED, changed_packets, sequence_of
 from testbed.analysis.metrics import asgi, http, reordering, socket
 from testbed.analysis.metrics.event_loop import loop_load
 from testbed.analysis.metrics.intervals import held_ns, peak_overlap
@@ -28,9 +28,6 @@ from testbed.analysis.metrics.quantiles import nearest_rank
 from testbed.analysis.summary import Layer
 from testbed.analysis.transits import Transit
 from testbed.events import LAYERS
-
-N_REORDERED: Final = 3
-"""Overtaken by this many a packet causes three duplicate ACKs (RFC 5681, RFC 4737 section 5)."""
 
 
 def layers(found: Found) -> dict[str, Layer]:
@@ -59,9 +56,11 @@ def _layer(name: str, found: Found) -> Layer:
 
 
 def _link(found: Found) -> Aspects | None:
-    sequences = [s for p in found.passages if (s := sequence_of(p)) is not None]
-    if not sequences:
+    seen = [(p, s) for p in found.passages if (s := sequence_of(p)) is not None]
+    if not seen:
         return None
+    sequences = [sequence for _, sequence in seen]
+    changed = [changed_packets(passage, sequence) for passage, sequence in seen]
     sent = sum(s.sent_ns.size for s in sequences)
     lost = sum(int(s.lost.sum()) for s in sequences)
     orders = [s.arrival_order for s in sequences]
@@ -84,6 +83,8 @@ def _link(found: Found) -> Aspects | None:
             "sent_packets": sent,
             "lost_packets": lost,
             "lost_ratio": lost / sent if sent else None,
+            "duplicated_packets": _all(copies for copies, _ in changed),
+            "corrupted_packets": _all(corrupted for _, corrupted in changed),
         },
         reordering={
             "reordered_packets": late,
@@ -93,6 +94,12 @@ def _link(found: Found) -> Aspects | None:
         },
         backpressure=backpressure,
     )
+
+
+def _all(counts: Iterable[int | None]) -> int | None:
+    """The sum; None where one is not known."""
+    known = list(counts)
+    return None if None in known else sum(count or 0 for count in known)
 
 
 def relay_lateness_ns(passages: list[Passage]) -> np.ndarray[Any, np.dtype[np.int64]]:

@@ -101,12 +101,3 @@ def _longest_delay_ns(settings: Direction) -> int:
     variation, reorder = settings.delay_variation, settings.reorder
     spread_ns = 0 if variation is None else _DEVIATIONS * variation.spread_ns
     return settings.delay_ns + spread_ns + (0 if reorder is None else reorder.within_ns)
-
-
-def slowest_bit_s(manifest: Manifest, ways: tuple[Way, ...]) -> int | None:
-    """The lowest capacity in the network, which spaces its packets; None: nothing is shaped.
-
-    Of a direction whose capacity changed its highest counts: bounds must hold then, too.
-    """
-    known = (periods_of(manifest, way).highest_capacity_bit_s for way in ways)
-    return min((capacity for capacity in known if capacity), default=None)

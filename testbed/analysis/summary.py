@@ -85,20 +85,59 @@ class DelayQuantiles(_Part, frozen=True, kw_only=True):
     min: int
 
 
+class CountQuantiles(_Part, frozen=True, kw_only=True):
+    """Quantiles of a number of packets (nearest rank)."""
+
+    p50: int
+    p90: int
+    p99: int
+    max: int
+
+
+class Impairment(_Part, frozen=True, kw_only=True):
+    """What one direction of a wire was to do to packets, and what it did."""
+
+    impairment: Literal["loss", "duplication", "corruption", "reordering", "outage"]
+    rule: str
+    """As it is written: ``gilbert-elliott p 1% r 25%``."""
+    since_ns: int | None
+    """When it came into force, from the start of the load; None: with the link."""
+    packets: int
+    """Those that it could have met."""
+    count: int
+    """Those that it met."""
+    configured_ratio: float | None
+    """In the long run; None for what does not go by a ratio."""
+    realised_ratio: float | None
+    low: float | None = None
+    """Ratios from here ..."""
+    high: float | None = None
+    """... to here fit the count (LOSS_CONFIDENCE); None for an exact rule."""
+    expected: int | None = None
+    """Of an exact rule: how many of these packets it names."""
+    holds: bool | None
+    """The rule was kept: to the packet where it is exact, else within low and high; None: that
+    could not be seen."""
+    note: str = ""
+
+
 class LinkDirection(_Part, frozen=True, kw_only=True):
     """One direction of a link."""
 
     sent_packets: int | None
     """Seen leaving the sending interface, after its qdisc."""
     delivered_packets: int | None
-    """Seen arriving at the receiving interface."""
+    """Seen arriving at the receiving interface, copies and corrupted ones included."""
     lost_packets: int | None
     """Sent and not delivered by the time the run ended."""
     duplicated_packets: int | None
+    """Copies that arrived beyond the first of each packet (RFC 5560)."""
     corrupted_packets: int | None
+    """Packets that arrived with a bit flipped, each once."""
     reordered_packets: int | None
-    """RFC 4737, type-P-reordered."""
+    """RFC 4737, type-P-reordered, copies removed first."""
     queue_dropped_packets: int | None
+    """By the queue before the wire, or on it where the capacity follows a trace."""
     capacity_bit_s: int | None
     """As configured; None: not shaped."""
     one_way_delay_ns: DelayQuantiles | None
@@ -113,6 +152,29 @@ class LinkDirection(_Part, frozen=True, kw_only=True):
     realised_loss_ratio: float | None = None
     loss_runs: dict[str, int] = {}
     """RFC 3357: length of a run of consecutive losses -> how often."""
+    mean_loss_run_packets: float | None = None
+    burst_ratio: float | None = None
+    """ITU-T G.107: 1 where losses are independent."""
+    duplicated_ratio: float | None = None
+    """Copies over packets that arrived."""
+    corrupted_ratio: float | None = None
+    """Corrupted over packets that arrived."""
+    reordered_ratio: float | None = None
+    """RFC 4737, 4.1."""
+    reordering_extent_packets: CountQuantiles | None = None
+    """RFC 4737, 4.2, of reordered packets; None: there is none."""
+    reordering_late_ns: Quantiles | None = None
+    """Late-time offset of reordered packets (RFC 4737, 4.3)."""
+    three_reordered_packets: int | None = None
+    """RFC 4737, 5, n = 3."""
+    planned_delay_ns: DelayQuantiles | None = None
+    """What the relay meant packets to take: due - arrival in its log."""
+    planned_variation_ns: DelayQuantiles | None = None
+    """The same without the delay that was set; None: none was to vary."""
+    impairments: list[Impairment] = []
+    """What was asked for against what was done."""
+    notes: list[str] = []
+    """What could not be told for sure."""
 
 
 class Layer(_Part, frozen=True, kw_only=True):

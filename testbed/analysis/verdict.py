@@ -14,8 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from testbed.analysis.metrics.binomial import interval
-from testbed.analysis.summary import Ledger, Quantiles, Reason, Verdict
+from testbed.analysis.summary import Impairment, Ledger, Quantiles, Reason, Verdict
 from testbed.units import NS_PER_MS, NS_PER_US, serialisation_ns
 
 Status = Literal["faithful", "degraded", "invalid"]
@@ -134,16 +133,18 @@ def relay_lateness(
 
 
 def delay_error(label: str, error: Quantiles, capacity_bit_s: int | None, delay_ns: int) -> Reason:
-    """One-way delay from capture to capture beyond the delay that was set, at p99.
+    """One-way delay from capture to capture beyond what each packet was to take, at p99.
 
-    It holds what a relay's own lateness does not: the time until the relay has taken a packet, and
-    it is all there is for a wire in the kernel. Bounds and arguments are those of `relay_lateness`.
+    That is what the relay's log says it planned; on a wire without a log the delay that was set
+    when the packet came. It holds what a relay's own lateness does not: the time until the relay
+    has taken a packet, and it is all there is for a wire in the kernel. Bounds and arguments are
+    those of `relay_lateness`.
     """
     bound, what = _time_bound(capacity_bit_s, delay_ns)
     return Reason(
         check="delay error",
         status=_graded(error.p99, bound),
-        message=f"{label}: packets took {_us(error.p99)} longer than the delay set at p99 "
+        message=f"{label}: packets took {_us(error.p99)} longer than they were to at p99 "
         f"(p50 {_us(error.p50)}, max {_us(error.max)}); {what} {_us(bound)}",
         value=error.p99,
         bound=bound,
@@ -183,9 +184,10 @@ def balance(ledger: Ledger) -> Reason:
             check="ledger", status="faithful", message=message, value=0, bound=0, unit="rows"
         )
     first = wrong[0]
+    made = f", made {first.made}" if first.made else ""
     message = (
-        f"{len(wrong)} of {len(judged)} rows do not balance; {first.what}: "
-        f"entered {first.entered}, left {first.left}, dropped {first.dropped}, held {first.held}"
+        f"{len(wrong)} of {len(judged)} rows do not balance; {first.what}: entered {first.entered}"
+        f"{made}, left {first.left}, dropped {first.dropped}, held {first.held}"
         + (f" ({first.note})" if first.note else "")
     )
     return Reason(
@@ -230,24 +232,69 @@ def stolen_cpu(ratio: float | None) -> Reason:
     )
 
 
-def realised_loss(label: str, lost: int, sent: int, configured: float) -> Reason | None:
-    """Lost packets against the exact interval around their number; None where nothing was sent."""
-    if sent == 0:
+_DONE: Final = {
+    "loss": "lost",
+    "duplication": "duplicated",
+    "corruption": "corrupted",
+    "reordering": "held back for others to overtake",
+    "outage": "lost in it",
+}
+
+
+def realised(label: str, seen: Impairment) -> Reason | None:
+    """What a rule did against what it was to do; None where it could have met no packet.
+
+    A rule that names packets must have met these and no others. One that draws has an interval
+    around what it did, in which the ratio that was set must lie.
+    """
+    if seen.packets == 0:
         return None
-    low, high = interval(lost, sent, LOSS_CONFIDENCE)
-    inside = low <= configured <= high
-    message = (
-        f"{label}: {lost} of {sent} packets were lost ({lost / sent:.3%}); that fits ratios from "
-        f"{low:.3%} to {high:.3%}, and {configured:.3%} was set"
-    )
+    match seen.impairment:
+        case "loss":
+            check = "realised loss"
+        case "duplication":
+            check = "realised duplication"
+        case "corruption":
+            check = "realised corruption"
+        case "reordering":
+            check = "realised reordering"
+        case _:
+            check = "realised outage"
+    if seen.holds is None:
+        return not_made(check, f"{label}: {seen.rule}: {seen.note or 'nothing to hold it against'}")
+    share = seen.count / seen.packets
+    done = _DONE[seen.impairment]
+    message = f"{label}: {seen.count} of {seen.packets} packets were {done} ({share:.3%})"
+    status: Status = "faithful"
+    if seen.low is not None and seen.high is not None:
+        status = "faithful" if seen.holds else "degraded"
+        message += (
+            f"; that fits ratios from {seen.low:.3%} to {seen.high:.3%}, and "
+            f"{seen.configured_ratio:.3%} was set"
+        )
+    else:
+        status = "faithful" if seen.holds else "invalid"
+        same = "these packets" if seen.holds else f"{seen.expected}, and not the same ones"
+        message += f"; {seen.rule} names {same}"
     return Reason(
-        check="realised loss",
-        status="faithful" if inside else "degraded",
+        check=check,
+        status=status,
         message=message,
-        value=lost / sent,
-        bound=configured,
+        value=share,
+        bound=seen.configured_ratio,
         unit="ratio",
     )
+
+
+def worst(reasons: Iterable[Reason]) -> list[Reason]:
+    """Of several reasons of one check for one direction the one that says most against it."""
+
+    def against(reason: Reason) -> tuple[int, float]:
+        near = (reason.value or 0) / reason.bound if reason.bound else 0.0
+        return _RANK[reason.status], near
+
+    listed = list(reasons)
+    return [max(listed, key=against)] if listed else []
 
 
 def drop_tail(label: str, transit: Quantiles, queue_packets: int, capacity_bit_s: int) -> Reason:

@@ -91,7 +91,7 @@ def trace_text(trace: Trace) -> str:
 
 def queue_text(queue: Queue) -> str:
     """``codel 100p target 5ms ecn``; a drop-tail queue is its limit alone."""
-    words = [] if queue.is_drop_tail else [queue.discipline]
+    words: list[str] = [] if queue.is_drop_tail else [queue.discipline]
     if queue.limit_packets is not None:
         words.append(f"{queue.limit_packets}p")
     if queue.limit_bytes is not None:

@@ -43,6 +43,8 @@ def test_23_lost_packets_are_23_in_the_link_the_layers_the_ledger_and_tcp(tmp_pa
         "sent_packets": 424 + 401 + 2 * 401,
         "lost_packets": 23,
         "lost_ratio": pytest.approx(23 / 1627),
+        "duplicated_packets": 0,
+        "corrupted_packets": 0,
     }
     assert summary.ledger.balanced
     assert all(row.balanced for row in summary.ledger.rows)

@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from testbed.analysis import verdict as judge
 from testbed.analysis.ledger_rows import row
-from testbed.analysis.summary import Ledger, Quantiles, Reason
+from testbed.analysis.metrics.binomial import interval
+from testbed.analysis.summary import Impairment, Ledger, Quantiles, Reason
 
 MS, US = 1_000_000, 1_000
 
@@ -141,13 +144,54 @@ def test_stolen_cpu(ratio: float, expected: str) -> None:
     ],
 )
 def test_realised_loss(lost: int, sent: int, configured: float, expected: str) -> None:
-    found = judge.realised_loss("a-b forward", lost, sent, configured)
+    low, high = interval(lost, sent)
+    seen = impairment(
+        packets=sent,
+        count=lost,
+        configured_ratio=configured,
+        low=low,
+        high=high,
+        holds=low <= configured <= high,
+    )
+    found = judge.realised("a-b forward", seen)
     assert found is not None
-    assert found.status == expected
+    assert (found.check, found.status) == ("realised loss", expected)
+
+
+def impairment(**fields: Any) -> Impairment:
+    known = {"impairment": "loss", "rule": "2%", "since_ns": None, "realised_ratio": None}
+    return Impairment(**(known | {"configured_ratio": None} | fields))
 
 
 def test_no_packets_have_no_loss() -> None:
-    assert judge.realised_loss("a-b forward", 0, 0, 0.5) is None
+    assert judge.realised("a-b forward", impairment(packets=0, count=0, holds=True)) is None
+
+
+@pytest.mark.parametrize(("holds", "expected"), [(True, "faithful"), (False, "invalid")])
+@pytest.mark.parametrize("kind", ["loss", "duplication", "corruption", "reordering", "outage"])
+def test_an_exact_rule_allows_no_other_packet(kind: str, holds: bool, expected: str) -> None:
+    seen = impairment(
+        impairment=kind, rule="every 10", packets=100, count=10, expected=10, holds=holds
+    )
+    found = judge.realised("a-b forward", seen)
+    assert found is not None
+    assert (found.check, found.status) == (f"realised {kind}", expected)
+    assert ("not the same ones" in found.message) == (not holds)
+
+
+def test_a_rule_that_nothing_can_be_said_of_is_not_checked() -> None:
+    found = judge.realised("a-b forward", impairment(packets=5, count=1, holds=None, note="why"))
+    assert found is not None
+    assert found.status == "degraded"
+    assert found.message == "not checked: a-b forward: 2%: why"
+
+
+def test_of_several_periods_the_worst_speaks() -> None:
+    near, far = (
+        judge.relay_lateness("a-b forward", spread(late), 10**7, 0) for late in (10 * US, 700 * US)
+    )
+    assert judge.worst([near, far]) == [far]
+    assert judge.worst([]) == []
 
 
 @pytest.mark.parametrize(

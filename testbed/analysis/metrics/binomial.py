@@ -9,23 +9,34 @@ _STEPS: Final = 200
 _TINY: Final = 1e-300
 
 
-def interval(successes: int, trials: int, confidence: float = 0.999) -> tuple[float, float]:
+def interval(
+    successes: float, trials: float, confidence: float = 0.999, *, variance_factor: float = 1.0
+) -> tuple[float, float]:
     """Exact interval of a ratio (Clopper and Pearson 1934).
 
     The probabilities that this count does not refute.
+
+    Args:
+        successes: how many.
+        trials: of how many.
+        confidence: that the probability lies within.
+        variance_factor: of trials that depend on one another, the variance of the count over that
+            of independent ones. So many times fewer independent trials tell as much (Kish 1965,
+            the design effect); the interval is then no longer exact.
 
     Raises:
         ValueError: not 0 <= successes <= trials, or no trials.
     """
     if not 0 <= successes <= trials or trials < 1:
         raise ValueError(f"{successes} of {trials} is no ratio")
+    successes, trials = successes / variance_factor, trials / variance_factor
     tail = (1 - confidence) / 2
     low = 0.0 if successes == 0 else _bisect(successes, trials - successes + 1, tail)
     high = 1.0 if successes == trials else _bisect(successes + 1, trials - successes, 1 - tail)
     return low, high
 
 
-def _bisect(a: int, b: int, wanted: float) -> float:
+def _bisect(a: float, b: float, wanted: float) -> float:
     """The x with I_x(a, b) = wanted; I rises with x."""
     low, high = 0.0, 1.0
     for _ in range(_STEPS):

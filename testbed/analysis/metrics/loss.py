@@ -54,6 +54,12 @@ def loss_runs(lost: Flags) -> dict[str, int]:
     }
 
 
+def mean_run(lost: Flags) -> float | None:
+    """Mean loss period length (RFC 3357, 6.3) in packets; None without losses."""
+    lengths = run_lengths(lost)
+    return float(lengths.mean()) if lengths.size else None
+
+
 def burst_ratio(lost: Flags) -> float | None:
     """Burst ratio (ITU-T G.107): mean run of losses, times 1 - loss ratio.
 

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from testbed.analysis.summary import DelayQuantiles, Quantiles
+from testbed.analysis.summary import CountQuantiles, DelayQuantiles, Quantiles
 
 
 def nearest_rank(values: npt.ArrayLike, *shares: float) -> list[int]:
@@ -44,3 +44,11 @@ def delay_quantiles(values: npt.ArrayLike) -> DelayQuantiles | None:
         return None
     least, p50, p90, p99, most = nearest_rank(values, 0.0, 0.5, 0.9, 0.99, 1.0)
     return DelayQuantiles(min=least, p50=p50, p90=p90, p99=p99, max=most)
+
+
+def count_quantiles(values: npt.ArrayLike) -> CountQuantiles | None:
+    """As `quantiles`, of numbers of packets."""
+    if np.asarray(values).size == 0:
+        return None
+    p50, p90, p99, most = nearest_rank(values, 0.5, 0.9, 0.99, 1.0)
+    return CountQuantiles(p50=p50, p90=p90, p99=p99, max=most)
