@@ -128,6 +128,17 @@ class ConnectionSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class ChangeMark:
+    """A change of a link's settings while the load ran."""
+
+    t_ns: int
+    link: str
+    direction: Literal["forward", "reverse"]
+    text: str
+    """``capacity 2mbit``."""
+
+
+@dataclass(frozen=True, slots=True)
 class Series:
     """All series of a run."""
 
@@ -143,6 +154,8 @@ class Series:
     delays: list[DelaySeries] = field(default_factory=list)
     connections: list[ConnectionSeries] = field(default_factory=list)
     """At most 32, those that sent and received the most."""
+    changes: list[ChangeMark] = field(default_factory=list)
+    """By time; what was never changed has none, and no reason in `missing`."""
     missing: dict[str, str] = field(default_factory=dict)
     """Name of an empty list -> why nothing of it was observed."""
 

@@ -14,6 +14,7 @@ from testbed.analysis.metrics.throughput import window_bit_s
 from testbed.analysis.series import (
     MAX_POINTS,
     THROUGHPUT_WINDOW_NS,
+    ChangeMark,
     ConnectionSeries,
     DelaySeries,
     LatencySeries,
@@ -99,6 +100,10 @@ def build_series(root: Path) -> Series:
         connections=_connections(
             tables.events("tcp", "connections"), tables.events("socket", "connections"), origin
         ),
+        changes=[
+            ChangeMark(change.at_ns - origin, change.link, change.direction, change.text)
+            for change in manifest.changes[:MAX_POINTS]
+        ],
         missing=tables.missing,
     )
 
@@ -118,7 +123,7 @@ def _crossings(tables: _Tables, topology: Topology) -> dict[tuple[str, str], pl.
         if captured is not None:
             rows = captured.filter(
                 (pl.col("link") == way.link.name) & (pl.col("direction") == way.name)
-            ).select("sent_ns", "received_ns", "size_bytes", "relay_number")
+            ).select("sent_ns", "received_ns", "size_bytes", "relay_number", "copy")
             both = rows["sent_ns"].count() and rows["received_ns"].count()
             if not both:
                 rows = None
@@ -133,6 +138,7 @@ def _crossings(tables: _Tables, topology: Topology) -> dict[tuple[str, str], pl.
                 pl.col("arrival_ns").alias("sent_ns"),
                 pl.col("departure_ns").alias("received_ns"),
                 "size_bytes",
+                "copy",
                 (pl.col("fate") == "lost").alias("lost"),
             )
     return found
@@ -213,7 +219,9 @@ def _losses(way: Way, rows: pl.DataFrame, origin: int) -> LossSeries:
 
 
 def _delays(way: Way, rows: pl.DataFrame, span: tuple[int, int]) -> list[DelaySeries]:
-    both = rows.filter(pl.col("sent_ns").is_not_null() & pl.col("received_ns").is_not_null())
+    both = rows.filter(
+        pl.col("sent_ns").is_not_null() & pl.col("received_ns").is_not_null() & ~pl.col("copy")
+    )
     if not both.height:
         return []
     _, width, _ = _windows(rows, span)

@@ -116,6 +116,8 @@ class Run:
     """Ip.InHdrErrors of each node at the end."""
     checksum_errors: Counter[str] = field(default_factory=Counter)
     """Tcp.InErrs and InCsumErrors of each node at the end."""
+    transit_ns: int = TRANSIT
+    """How long r1 keeps a packet."""
     legacy_log: bool = False
     """Logs as version 0.1 wrote them."""
 
@@ -181,7 +183,7 @@ class Run:
                     if first and lost == "queue":
                         self.queue_drops["r1-eth1" if towards == "server" else "r1-eth0"] += 1
                     elif first:
-                        waiting.append((1, arrived + TRANSIT, out, damaged))
+                        waiting.append((1, arrived + self.transit_ns, out, damaged))
 
     def _cross(
         self,

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from testbed.analysis.matching import (
     NONE,
     End,
+    Keys,
+    Log,
     datagram_keys,
     frame_keys,
     inverse,
@@ -27,6 +29,19 @@ def keys(*numbers: int) -> npt.NDArray[np.uint64]:
 def end(*numbers: int, start: int = 0) -> End:
     times = np.arange(len(numbers), dtype=np.int64) + start
     return End(times, np.full(len(numbers), 100, np.uint32), keys(*numbers))
+
+
+def log(of: Keys, delivered: list[bool], departure: list[int]) -> Log:
+    nothing = np.zeros(of.size, np.bool_)
+    return Log(
+        keys=of,
+        sent_keys=of,
+        delivered=np.array(delivered),
+        copy=nothing,
+        corrupted=nothing,
+        place=np.array(departure, np.int64),
+        number=np.arange(of.size),
+    )
 
 
 def test_the_kth_there_is_the_kth_here() -> None:
@@ -63,29 +78,24 @@ def test_23_lost_packets() -> None:
 
 def test_equal_packets_are_told_apart_by_the_relays_log() -> None:
     """Of three equal packets the first is lost: only the log knows that it was not the last."""
-    log = keys(4, 4, 4)
-    delivered = np.array([False, True, True])
-    departure = np.array([0, 50, 60])
+    known = log(keys(4, 4, 4), [False, True, True], [0, 50, 60])
     plain = match_wire(end(4, 4, 4), end(4, 4, start=100))
     assert plain.to_receiver is not None
     assert plain.to_receiver.tolist() == [0, 1, NONE]
-    logged = match_wire(end(4, 4, 4), end(4, 4, start=100), log, delivered, departure)
+    logged = match_wire(end(4, 4, 4), end(4, 4, start=100), known)
     assert logged.to_receiver is not None
     assert logged.to_receiver.tolist() == [NONE, 0, 1]
 
 
 def test_a_relay_that_reorders() -> None:
-    log = keys(1, 2, 3)
-    delivered = np.array([True, True, True])
-    wire = match_wire(end(1, 2, 3), end(2, 3, 1), log, delivered, np.array([30, 10, 20]))
+    known = log(keys(1, 2, 3), [True, True, True], [30, 10, 20])
+    wire = match_wire(end(1, 2, 3), end(2, 3, 1), known)
     assert wire.to_receiver is not None
     assert wire.to_receiver.tolist() == [2, 0, 1]
 
 
 def test_a_log_that_is_cut_is_not_relied_upon() -> None:
-    wire = match_wire(
-        end(1, 2, 3), end(1, 2, 3), keys(1, 2), np.array([True, True]), np.array([1, 2])
-    )
+    wire = match_wire(end(1, 2, 3), end(1, 2, 3), log(keys(1, 2), [True, True], [1, 2]))
     assert wire.to_receiver is not None
     assert wire.to_receiver.tolist() == [0, 1, 2]
     assert wire.to_relay is not None
@@ -93,13 +103,13 @@ def test_a_log_that_is_cut_is_not_relied_upon() -> None:
 
 
 def test_an_end_that_was_not_captured() -> None:
-    log, delivered, departure = keys(1, 2), np.array([True, False]), np.array([5, 0])
-    wire = match_wire(None, end(1), log, delivered, departure)
+    known = log(keys(1, 2), [True, False], [5, 0])
+    wire = match_wire(None, end(1), known)
     assert wire.to_receiver is None
     assert wire.lost is None
     assert wire.relay_to_receiver is not None
     assert wire.relay_to_receiver.tolist() == [0, NONE]
-    assert match_wire(end(1, 2), None, log, delivered, departure).relay_to_receiver is None
+    assert match_wire(end(1, 2), None, known).relay_to_receiver is None
 
 
 def test_a_router_leaves_the_datagram_key_and_a_retransmission_does_not(tmp_path: Path) -> None:
