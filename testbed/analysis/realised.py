@@ -243,7 +243,7 @@ def _judged(name: Name, span: _Span, found: _Found) -> Impairment:
         since_ns=span.since_ns,
         packets=packets,
         count=count,
-        configured_ratio=ratio,
+        configured_ratio=ratio if ratio is not None else _every_ratio(span.rule),
         realised_ratio=count / packets if packets else None,
         expected=None if found.named is None else int(found.named.sum()),
         holds=exact,
@@ -278,6 +278,11 @@ def _mean_ratio(rule: Rule) -> float | None:
     """The ratio of a rule that draws; None of one that is exact."""
     pick = _pick(rule)
     return pick.mean_ratio if isinstance(pick, Bernoulli | GilbertElliott | FourState) else None
+
+
+def _every_ratio(rule: Rule) -> float | None:
+    pick = _pick(rule)
+    return pick.mean_ratio if isinstance(pick, Every) else None
 
 
 def _variance_factor(rule: Rule) -> float:

@@ -160,7 +160,6 @@ class Run:
             tcp,
             identification=self.identification % 65536,
         )
-        end = lost, fate, reason
         waiting = [(0, START + t_ns, packet, False)]
         while waiting:
             hop, now, packet, damaged = waiting.pop(0)
@@ -172,7 +171,7 @@ class Run:
                 now,
                 packet[:8] + bytes([64 - hop]) + packet[9:],
                 extra_ns=extra_ns if first else 0,
-                end=end if lost == way[0] else None,
+                end=(way[0], fate, reason) if lost == way[0] else None,
                 flip=flip if corrupted == way[0] else None,
                 copied=copied == way[0],
                 flags=flags,
@@ -192,7 +191,7 @@ class Run:
         packet: bytes,
         *,
         extra_ns: int,
-        end: tuple[Place, Fate, str] | None,
+        end: tuple[str, Fate, str] | None,
         flip: int | None,
         copied: bool,
         flags: int,
@@ -247,8 +246,9 @@ class Run:
         end = START + 1000 * MS
         for node, rows in self.captured.items():
             self._capture(layout, node, rows)
-        for link, records in self.logged.items() if self.wire == "relay" else ():
-            array = np.array(sorted(records, key=_logged_at), dtype=np.dtype(RELAY_RECORD))
+        for link, logged in self.logged.items() if self.wire == "relay" else ():
+            records = sorted(_numbered(logged), key=_logged_at)
+            array = np.array(records, dtype=np.dtype(RELAY_RECORD))
             fields = LEGACY_RECORD if self.legacy_log else RELAY_RECORD
             header = SegmentHeader(
                 layout="records",
@@ -384,6 +384,18 @@ class Run:
             loss=Bernoulli(ratio=loss) if loss else None,
         )
         return msgspec.structs.replace(built, **(self.settings.get(way, {}) | changes))
+
+
+def _numbered(records: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
+    """The same with numbers in the order of arrival: that in which a test sends may be another."""
+    numbers: dict[tuple[int, int], int] = {}
+    count: Counter[int] = Counter()
+    for record in sorted(records, key=lambda record: record[1]):
+        way, number = record[7], record[0]
+        if (way, number) not in numbers:
+            numbers[way, number] = count[way]
+            count[way] += 1
+    return [(numbers[record[7], record[0]], *record[1:]) for record in records]
 
 
 def _logged_at(record: tuple[int, ...]) -> int:
