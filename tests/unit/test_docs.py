@@ -137,10 +137,11 @@ def test_recording_page_has_every_field_of_the_manifest() -> None:
 
 @pytest.fixture(scope="module")
 def recording(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, summary.Summary]:
-    """A recording with one packet each way, analysed."""
+    """A recording with a corrupted and an overtaken packet, analysed."""
     run = Run()
     run.send("server", 0, tcp(40000, 8000, 99, flags=SYN))
-    run.send("client", 5 * MS, tcp(8000, 40000, 499, 100, flags=SYN | ACK))
+    run.send("client", 5 * MS, tcp(8000, 40000, 499, 100, flags=SYN | ACK), extra_ns=2 * MS)
+    run.send("client", 6 * MS, tcp(8000, 40000, 500, 100), corrupted="r1-server")
     root = run.write(tmp_path_factory.mktemp("docs") / "run").root
     return root, analyse(root)
 
