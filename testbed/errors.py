@@ -19,8 +19,9 @@ The command line turns an error into one message on standard error and its `exit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 EXIT_DONE = 0
 EXIT_EXPECTATION_FAILED = 1
@@ -28,6 +29,37 @@ EXIT_WRONG_REQUEST = 2
 EXIT_MACHINE_CANNOT = 3
 EXIT_RUN_FAILED = 4
 EXIT_INVALID = 5
+
+_LONGEST_SHOWN: Final = 120
+
+
+def shown(value: object) -> str:
+    """A value as a message shows it, shortened where it is long."""
+    if isinstance(value, str):
+        return f'"{shortened(value)}"'
+    if isinstance(value, bool):
+        return str(value).lower()
+    if value is None:
+        return "nothing"
+    if isinstance(value, Mapping):
+        return "a table"
+    if isinstance(value, list | tuple):
+        return "a list"
+    try:
+        return shortened(str(value))
+    except ValueError:  # Python does not write whole numbers of more than 4300 digits
+        return "a number of thousands of digits"
+
+
+def bare(value: object) -> str:
+    """A value that is no text where a quantity was expected: a number lacks its unit."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{shown(value)}, without a unit" if is_number else shown(value)
+
+
+def shortened(text: str) -> str:
+    """A text as it is, or its beginning where it is long."""
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]}..."
 
 
 class TestbedError(Exception):

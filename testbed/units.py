@@ -7,6 +7,8 @@ Rules:
 - Rates are bits per second in powers of ten (``kbit mbit gbit``). tc's ``bps`` means *bytes* per
   second there and bits elsewhere: it is refused with a word on why.
 - Sizes of data are bytes: ``kB MB`` are powers of ten, ``KiB MiB`` powers of two (IEC 80000-13).
+- What no experiment could mean is refused as well (a delay of a thousand years), so that every
+  result has room in 64 bits.
 - Results are exact integers (nanoseconds, bits per second, bytes, packets) or a float ratio in
   0..1.
 
@@ -21,7 +23,7 @@ from decimal import Decimal
 from fractions import Fraction
 from typing import Final
 
-from testbed.errors import QuantityError
+from testbed.errors import QuantityError, bare, shown
 
 NS_PER_S: Final = 1_000_000_000
 NS_PER_MS: Final = 1_000_000
@@ -49,6 +51,15 @@ _SIZES_BYTES: Final[Mapping[str, int]] = {
     "MiB": 2**20,
     "GiB": 2**30,
 }
+MAX_TIME_NS: Final = 10**18
+"""About 32 years."""
+MAX_CAPACITY_BIT_S: Final = 10**18
+MAX_SIZE_BYTES: Final = 10**15
+MAX_QUEUE: Final = 2**32 - 1
+"""Packets or bytes: tc's limits have 32 bits."""
+MAX_EVENTS_PER_S: Final = 10**9
+MIN_EVENTS_PER_S: Final = Fraction(1, 10**6)
+_LONGEST_TEXT: Final = 100
 _NUMBER: Final = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?)\s*(\S*)\s*\Z")
 
 TIME_FORM: Final = "a time with a unit (ns, us, ms, s, min), such as 20ms"
@@ -61,12 +72,11 @@ EVENT_RATE_FORM: Final = "events per time, such as 200/s or 30/min"
 
 def _split(text: str, form: str) -> tuple[Fraction, str]:
     if not isinstance(text, str):
-        raise QuantityError(
-            f"expected {form} (got {text!r}, without a unit)", wanted=form, got=text
-        )
-    match = _NUMBER.match(text)
+        raise QuantityError(f"expected {form} (got {bare(text)})", wanted=form, got=text)
+    # The length first: a search in digits without end takes its time.
+    match = _NUMBER.match(text) if len(text) <= _LONGEST_TEXT else None
     if match is None:
-        raise QuantityError(f'expected {form} (got "{text}")', wanted=form, got=text)
+        raise QuantityError(f"expected {form} (got {shown(text)})", wanted=form, got=text)
     return Fraction(Decimal(match[1])), match[2]
 
 
@@ -94,6 +104,12 @@ _UNIT_HINTS: Final[Mapping[str, str]] = {
 }
 
 
+def _at_most(value: Fraction, most: int, most_text: str, text: str, form: str) -> Fraction:
+    if value > most:
+        raise QuantityError(f'must be at most {most_text} (got "{text}")', wanted=form, got=text)
+    return value
+
+
 def _whole(value: Fraction, text: str, form: str, unit: str) -> int:
     if value.denominator != 1:
         raise QuantityError(
@@ -106,9 +122,11 @@ def parse_time_ns(text: str) -> int:
     """A time in nanoseconds, from ``20ms``; ``0`` needs no unit.
 
     Raises:
-        QuantityError: no number, no unit, negative, or finer than a nanosecond.
+        QuantityError: no number, no unit, negative, too long, or finer than a nanosecond.
     """
-    return _whole(_scaled(text, _TIMES_NS, TIME_FORM, zero_bare=True), text, TIME_FORM, "ns")
+    value = _scaled(text, _TIMES_NS, TIME_FORM, zero_bare=True)
+    value = _at_most(value, MAX_TIME_NS, "1000000000s", text, TIME_FORM)
+    return _whole(value, text, TIME_FORM, "ns")
 
 
 def parse_capacity_bit_s(text: str) -> int:
@@ -122,6 +140,7 @@ def parse_capacity_bit_s(text: str) -> int:
         raise QuantityError(
             f'must be greater than 0 (got "{text}")', wanted=CAPACITY_FORM, got=text
         )
+    value = _at_most(value, MAX_CAPACITY_BIT_S, "1000000000gbit", text, CAPACITY_FORM)
     return _whole(value, text, CAPACITY_FORM, "bit/s")
 
 
@@ -150,7 +169,9 @@ def parse_size_bytes(text: str) -> int:
     Raises:
         QuantityError: no number, no unit, negative, or a fraction of a byte.
     """
-    return _whole(_scaled(text, _SIZES_BYTES, SIZE_FORM, zero_bare=True), text, SIZE_FORM, "bytes")
+    value = _scaled(text, _SIZES_BYTES, SIZE_FORM, zero_bare=True)
+    value = _at_most(value, MAX_SIZE_BYTES, "1000000GB", text, SIZE_FORM)
+    return _whole(value, text, SIZE_FORM, "bytes")
 
 
 def parse_queue(text: str) -> tuple[int | None, int | None]:
@@ -166,12 +187,14 @@ def parse_queue(text: str) -> tuple[int | None, int | None]:
             raise QuantityError(
                 f'must be at least 1 packet (got "{text}")', wanted=QUEUE_FORM, got=text
             )
+        _at_most(number, MAX_QUEUE, f"{MAX_QUEUE}p", text, QUEUE_FORM)
         return packets, None
     size = _whole(
         _scaled(text, _SIZES_BYTES, QUEUE_FORM, zero_bare=False), text, QUEUE_FORM, "bytes"
     )
     if size < 1:
         raise QuantityError(f'must be at least 1 byte (got "{text}")', wanted=QUEUE_FORM, got=text)
+    _at_most(Fraction(size), MAX_QUEUE, f"{MAX_QUEUE}B", text, QUEUE_FORM)
     return None, size
 
 
@@ -191,7 +214,12 @@ def parse_event_rate_per_s(text: str) -> float:
         raise QuantityError(
             f'must be greater than 0 (got "{text}")', wanted=EVENT_RATE_FORM, got=text
         )
-    return float(number * per_s)
+    value = _at_most(number * per_s, MAX_EVENTS_PER_S, "1e9/s", text, EVENT_RATE_FORM)
+    if value < MIN_EVENTS_PER_S:
+        raise QuantityError(
+            f'must be at least 1e-6/s (got "{text}")', wanted=EVENT_RATE_FORM, got=text
+        )
+    return float(value)
 
 
 def serialisation_ns(size_bytes: int, capacity_bit_s: int) -> int:

@@ -1,6 +1,6 @@
 """One direction of a link in base units, from its settings as people write them.
 
-Pure but for the trace that a capacity names.
+Pure but for the files that settings name: a trace of the capacity, a table of the delay.
 
 Rules:
 

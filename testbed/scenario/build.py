@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from testbed.errors import Problem, QuantityError, ScenarioError
+from testbed.errors import Problem, QuantityError, ScenarioError, shown
 from testbed.scenario.catalogue import TARGET_FORMS, TOPOLOGY_FORMS, name_findings
 from testbed.scenario.file import load_table
 from testbed.scenario.model import DIRECTIONS, Link, Scenario
@@ -125,7 +125,10 @@ def _pairs(texts: object) -> tuple[dict[str, object], list[Problem]]:
     for text in texts if isinstance(texts, list | tuple) else [texts]:
         name, equals, value = str(text).partition("=")
         if not equals or not name.isidentifier():
-            message = f'expected NAME=VALUE (got "{text}")'
+            message = f"expected NAME=VALUE (got {shown(str(text))})"
+            problems.append(Problem("--topology-option", message))
+        elif name in values:
+            message = f"expected each name once (got {name} twice)"
             problems.append(Problem("--topology-option", message))
         else:
             values[name] = _plain(value)
@@ -137,19 +140,25 @@ def _links(texts: object) -> tuple[dict[str, object], list[Problem]]:
     tables: dict[str, Any] = {}
     problems = []
     for text in texts if isinstance(texts, list | tuple) else [texts]:
-        place, colon, settings = str(text).partition(":")
-        name, dot, direction = place.strip().rpartition(".")
+        place, colon, settings = (part.strip() for part in str(text).partition(":"))
+        name, dot, direction = place.rpartition(".")
         if not dot or direction not in DIRECTIONS:
-            name, direction = place.strip(), ""
+            name, direction = place, ""
+        if not colon or not name:
+            message = f"expected LINK: SETTING VALUE, ... (got {shown(str(text))})"
+            problems.append(Problem("--links", message))
+            continue
         try:
-            if not colon or not name:
-                raise QuantityError(f'expected LINK: SETTING VALUE, ... (got "{text}")')
             table = Link.table_of(settings)
         except QuantityError as error:
-            problems.append(Problem(f"--links {place.strip()}".strip(), str(error)))
+            problems.append(Problem(f"--links {place}", str(error)))
             continue
         link = tables.setdefault(name, {})
         target = link.setdefault(direction, {}) if direction else link
+        twice = [setting for setting in table if setting in target]
+        if twice:
+            message = f"expected each setting once (got {', '.join(twice)} twice)"
+            problems.append(Problem(f"--links {place}", message))
         target.update(table)
     return tables, problems
 
@@ -233,7 +242,7 @@ def _as_typed(finding: Finding, spelling: Spelling, *, target: bool = False) -> 
             below = ".".join(finding.path[length:])
             where = _option(name, spelling)
             if spelling == "command line":
-                return Problem(f"{where} {below.strip(chr(34))}".strip(), finding.message)
+                return Problem(f"{where} {below.replace(chr(34), '')}".strip(), finding.message)
             return Problem(f"{name}[{below}]" if below else where, finding.message)
     return finding.as_problem()
 

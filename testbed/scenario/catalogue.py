@@ -14,9 +14,11 @@ from pathlib import Path
 from typing import Final
 
 from testbed import bundled
+from testbed.errors import shown
 from testbed.scenario.model import SERVERS
 from testbed.scenario.names import did_you_mean
-from testbed.scenario.reading import Finding, shown
+from testbed.scenario.reading import Finding
+from testbed.scenario.tables import trace_names, trace_summary
 
 TOPOLOGY_FORMS: Final = "a topology's name or FILE.py:Class"
 TARGET_FORMS: Final = "a topology's name, FILE.py:Class or FILE.toml"
@@ -84,6 +86,11 @@ def servers() -> list[Entry]:
     """The servers that can run an application."""
     folder = Path(__file__).resolve().parents[1] / "server"
     return [Entry(name, _module_summary(folder / f"{name}_server.py")) for name in SERVERS]
+
+
+def traces() -> list[Entry]:
+    """The traces of capacity that come with the testbed."""
+    return [Entry(name, trace_summary(name)) for name in trace_names()]
 
 
 def split_target(text: str) -> tuple[Path | None, str]:

@@ -20,7 +20,8 @@
     [links."r1-server".forward]      # one direction of it: from r1 to server
     loss = "4%"
 
-The keys are the fields of `Scenario`, `Load` and `Link`.
+The keys are the fields of `Scenario`, `Load` and `Link`. The settings of a link may stand in one
+text as well: ``forward = "loss 4%, delay 5ms"``.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -37,6 +38,10 @@ from testbed.errors import Problem, ScenarioError
 from testbed.scenario.catalogue import name_findings, split_target
 from testbed.scenario.model import Scenario
 from testbed.scenario.reading import read
+from testbed.scenario.tables import is_file
+from testbed.scenario.words import QUOTED, quoted, unquoted
+
+_MAX_BYTES: Final = 10_000_000
 
 
 def read_scenario(path: Path) -> Scenario:
@@ -66,7 +71,12 @@ def load_table(path: Path) -> dict[str, object]:
 
 def _parse(path: Path) -> dict[str, object]:
     try:
-        return tomllib.loads(path.read_bytes().decode())
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
+            message = f"expected at most {_MAX_BYTES // 10**6} MB (got more)"
+            raise ScenarioError([Problem("", message)], source=str(path))
+        return tomllib.loads(data.decode())
     except OSError as error:
         reason = error.strerror or str(error)
         raise ScenarioError(
@@ -77,7 +87,11 @@ def _parse(path: Path) -> dict[str, object]:
             [Problem(f"byte {error.start + 1}", "TOML is UTF-8, and this is not")],
             source=str(path),
         ) from error
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError as error:
+        raise ScenarioError(
+            [Problem("", "not valid TOML: too many brackets in one another")], source=str(path)
+        ) from error
+    except ValueError as error:  # TOMLDecodeError, and what Python refuses to make a number of
         raise ScenarioError([_syntax_problem(str(error))], source=str(path)) from error
 
 
@@ -105,7 +119,10 @@ def _anchored(data: Mapping[str, object], folder: Path) -> dict[str, object]:
 
 
 def _anchored_files(value: object, folder: Path) -> object:
-    """Settings of links with ``trace FILE`` and ``table FILE`` seen from `folder`."""
+    """Settings of links with ``trace FILE`` and ``table FILE`` seen from `folder`.
+
+    A word without a slash may be the name of a trace as well: it is a file where there is one.
+    """
     if isinstance(value, Mapping):
         return {key: _anchored_files(inner, folder) for key, inner in value.items()}
     if isinstance(value, list):
@@ -114,10 +131,12 @@ def _anchored_files(value: object, folder: Path) -> object:
         return value
 
     def anchored(match: re.Match[str]) -> str:
-        file = folder / match[2]
-        return f"{match[1]} {file.resolve()}" if file.is_file() else match[0]
+        name = unquoted(match[2])
+        if name.startswith(("~", "/")) or not ("/" in name or is_file(folder / name)):
+            return match[0]
+        return f"{match[1]} {quoted(str((folder / name).absolute()))}"
 
-    return re.sub(r"\b(trace|table)\s+([^\s,]+)", anchored, value)
+    return re.sub(rf"\b(trace|table)\s+({QUOTED}|[^\s,\"]+)", anchored, value)
 
 
 def as_toml(scenario: Scenario) -> str:

@@ -7,19 +7,19 @@
 
 Packets of a direction are numbered from 0 in the order they enter the wire, as in the link's log.
 How people write these is `testbed.scenario.notation`.
+
+numpy is imported where a chain is solved: whoever reads a scenario pays for it only then.
 """
 
 from __future__ import annotations
 
+import bisect
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
 from testbed.units import NS_PER_MS
-
-_Floats: TypeAlias = npt.NDArray[np.float64]
 
 MTU_BYTES: Final = 1500
 """What one opportunity of a trace carries of IP packets (Mahimahi's MTU-sized packets)."""
@@ -76,7 +76,7 @@ class Listed(_Rule, frozen=True, kw_only=True, tag="listed"):
 
     def count(self, packets: int) -> int:
         """How many of the first `packets` it meets, exactly."""
-        return int(np.searchsorted(np.array(self.numbers), packets))
+        return bisect.bisect_left(self.numbers, packets)
 
 
 class GilbertElliott(_Rule, frozen=True, kw_only=True, tag="gilbert_elliott"):
@@ -107,8 +107,8 @@ class GilbertElliott(_Rule, frozen=True, kw_only=True, tag="gilbert_elliott"):
     @property
     def variance_factor(self) -> float:
         """Variance of a count over that of independent packets of the same ratio."""
-        states = np.array([[1 - self.p, self.p], [self.r, 1 - self.r]])
-        return _variance_factor(states, np.array([self.good_loss, self.bad_loss]))
+        states = ((1 - self.p, self.p), (self.r, 1 - self.r))
+        return _variance_factor(states, (self.good_loss, self.bad_loss))
 
 
 class FourState(_Rule, frozen=True, kw_only=True, tag="four_state"):
@@ -137,13 +137,15 @@ class FourState(_Rule, frozen=True, kw_only=True, tag="four_state"):
     @property
     def mean_ratio(self) -> float:
         """Share of packets lost in the long run."""
-        shares = _stationary(np.array(self.transitions))
-        return float(shares[2] + shares[3])
+        if not self.p13 and not self.p14:  # the usual case needs no numpy
+            return 0.0
+        shares = _stationary(self.transitions)
+        return shares[2] + shares[3]
 
     @property
     def variance_factor(self) -> float:
         """Variance of a count over that of independent packets of the same ratio."""
-        return _variance_factor(np.array(self.transitions), np.array([0.0, 0.0, 1.0, 1.0]))
+        return _variance_factor(self.transitions, (0.0, 0.0, 1.0, 1.0))
 
 
 class Segments(_Rule, frozen=True, kw_only=True, tag="segments"):
@@ -226,28 +228,47 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
         return self.opportunities * MTU_BYTES * 8 * 1000 // self.period_ms
 
 
-def _stationary(states: _Floats) -> _Floats:
+_Chain: TypeAlias = Sequence[Sequence[float]]
+"""Probability from each state (rows) to each (columns)."""
+
+
+def _reached(states: _Chain) -> list[int]:
+    """The states that can be reached from the first, in which every chain begins."""
+    reached = [0]
+    for state in reached:
+        reached += [to for to, p in enumerate(states[state]) if p > 0 and to not in reached]
+    return sorted(reached)
+
+
+def _stationary(states: _Chain) -> tuple[float, ...]:
     """Share of packets in each state in the long run (the chain's stationary distribution)."""
-    size = len(states)
-    equations = np.vstack((states.T - np.eye(size), np.ones(size)))
-    wanted = np.append(np.zeros(size), 1.0)
-    found: _Floats = np.linalg.lstsq(equations, wanted, rcond=None)[0]
-    return found
+    import numpy as np
+
+    reached = _reached(states)
+    chain = np.array(states)[np.ix_(reached, reached)]
+    size = len(reached)
+    equations = np.vstack((chain.T - np.eye(size), np.ones(size)))
+    found = np.linalg.lstsq(equations, np.append(np.zeros(size), 1.0), rcond=None)[0]
+    shares = dict(zip(reached, found.tolist(), strict=True))
+    return tuple(shares.get(state, 0.0) for state in range(len(states)))
 
 
-def _variance_factor(states: _Floats, losses: _Floats) -> float:
+def _variance_factor(states: _Chain, losses: Sequence[float]) -> float:
     """Asymptotic variance of the number of losses over n packets, over n L (1 - L).
 
     From the chain's fundamental matrix (Kemeny and Snell, Finite Markov Chains, 4.6).
     """
-    shares = _stationary(states)
-    mean = float(shares @ losses)
+    import numpy as np
+
+    reached = _reached(states)
+    chain = np.array(states)[np.ix_(reached, reached)]
+    shares = np.array(_stationary(states))[reached]
+    loss = np.array(losses)[reached]
+    mean = float(shares @ loss)
     if not 0 < mean < 1:
         return 1.0
-    centred = losses - mean
-    one_step = np.ones((len(states), 1)) @ shares[None, :]
-    fundamental = np.linalg.pinv(np.eye(len(states)) - states + one_step)
-    covariances = float((shares * centred) @ (fundamental @ centred)) - float(
-        (shares * centred) @ centred
-    )
+    centred = loss - mean
+    one_step = np.ones((len(reached), 1)) @ shares[None, :]
+    fundamental = np.linalg.inv(np.eye(len(reached)) - chain + one_step)
+    covariances = float((shares * centred) @ (fundamental @ centred) - (shares * centred) @ centred)
     return (mean * (1 - mean) + 2 * covariances) / (mean * (1 - mean))

@@ -7,14 +7,14 @@ checks every field and raises one `ScenarioError` with all the problems.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final, Literal
+from collections.abc import Callable, Iterator, Mapping, Set
+from typing import Any, ClassVar, Final, Literal, get_args, get_origin
 
 import msgspec
 
 from testbed import units
-from testbed.errors import Problem, QuantityError, ScenarioError
-from testbed.scenario import notation
+from testbed.errors import Problem, QuantityError, ScenarioError, shortened, shown
+from testbed.scenario import notation, reading
 from testbed.scenario.impairments import Trace
 
 Probes = Literal["all", "light", "none"]
@@ -33,23 +33,97 @@ bounded.
 class _Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A struct that checks itself when it is made."""
 
+    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
+    """What reads those of its fields that are quantities."""
+
     def __post_init__(self) -> None:
-        problems = list(self._problems())
+        found: dict[str, list[Problem]] = {}
+        for field in msgspec.structs.fields(self):
+            problems = self._problems_of(field)
+            if problems:
+                found[field.name] = problems
+        problems = [problem for each in found.values() for problem in each]
+        problems += self._problems(found.keys())
         if problems:
             raise ScenarioError(problems)
 
-    def _problems(self) -> list[Problem]:
+    def _problems_of(self, field: msgspec.structs.FieldInfo) -> list[Problem]:
+        """What is wrong with one field by itself. A list becomes a tuple where one is wanted."""
+        value = getattr(self, field.name)
+        parse = self._quantities.get(field.name)
+        if parse is not None:
+            return [] if value is None else _complaint(field.name, value, parse)
+        if get_origin(field.type) is dict:
+            return list(_problems_of_table(field, value))
+        try:
+            converted = msgspec.convert(value, field.type)
+        except msgspec.ValidationError:
+            return [Problem(field.name, reading.expected(field.type, value))]
+        if isinstance(converted, msgspec.Struct) and type(value) is not field.type:
+            return [Problem(field.name, reading.expected(field.type, value))]
+        if isinstance(converted, tuple):
+            msgspec.structs.force_setattr(self, field.name, converted)
+        return _unwritable(field.name, value)
+
+    def _problems(self, wrong: Set[str]) -> list[Problem]:
+        """What else is wrong; `wrong` are the fields that have a problem already."""
         return []
 
 
-def _quantity(where: str, text: str | None, parse: Callable[[str], Any]) -> list[Problem]:
-    if text is None:
-        return []
+def _complaint(where: str, text: Any, parse: Callable[[str], Any]) -> list[Problem]:
     try:
         parse(text)
     except QuantityError as error:
         return [Problem(where, str(error))]
+    return _unwritable(where, text)
+
+
+def _problems_of_table(field: msgspec.structs.FieldInfo, table: object) -> Iterator[Problem]:
+    """What is wrong with a table whose keys are names that people choose."""
+    if not isinstance(table, dict):
+        yield Problem(field.name, reading.expected(field.type, table))
+        return
+    kind = get_args(field.type)[1]
+    for name, value in table.items():
+        where = f'{field.name}."{name}"'
+        try:
+            msgspec.convert({name: value}, field.type)
+        except msgspec.ValidationError:
+            wanted = (kind, value) if isinstance(name, str) else (str, name)
+            yield Problem(where, reading.expected(*wanted))
+            continue
+        yield from _unwritable(where, name)
+        yield from _unwritable(where, value)
+
+
+def _unwritable(where: str, value: object) -> list[Problem]:
+    """A text that no file can hold: bytes of a command line that are no UTF-8."""
+    for text in value if isinstance(value, tuple | list) else [value]:
+        if isinstance(text, str) and not _is_unicode(text):
+            return [Problem(where, f"expected text in UTF-8 (got {shortened(text)!a})")]
     return []
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+_PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
+    "capacity": notation.parse_capacity,
+    "queue": notation.parse_queue,
+    "delay": units.parse_time_ns,
+    "delay_variation": notation.parse_variation,
+    "loss": notation.parse_loss,
+    "duplicate": notation.parse_pick,
+    "corrupt": notation.parse_pick,
+    "reorder": notation.parse_reorder,
+    "outage": notation.parse_outages,
+}
+"""What reads each setting of a direction."""
 
 
 class Way(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,6 +131,8 @@ class Way(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     The notation of each text is in `testbed.scenario.notation`.
     """
+
+    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = _PARSERS
 
     capacity: str | None = None
     """Rate at which the sending interface puts bits on the wire, layer 2 without preamble:
@@ -85,25 +161,23 @@ class Way(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     schedule: tuple[str, ...] | None = None
     """Changes while the load runs: ``at 5s: capacity 2mbit``."""
 
-    def _problems(self) -> list[Problem]:
-        problems = []
-        for name, parse in PARSERS.items():
-            problems += _quantity(name, getattr(self, name), parse)
-        return problems + self._schedule_problems()
-
-    def _schedule_problems(self) -> list[Problem]:
-        problems = []
+    def _problems(self, wrong: Set[str]) -> list[Problem]:
+        problems: list[Problem] = []
         before_ns = -1
-        for index, text in enumerate(self.schedule or ()):
+        for index, text in enumerate(() if "schedule" in wrong else self.schedule or ()):
             where = f"schedule[{index}]"
             try:
                 at_ns, settings = notation.split_scheduled(text)
                 Way.from_text(settings)
-            except (QuantityError, ScenarioError) as error:
+            except QuantityError as error:
                 problems.append(Problem(where, str(error)))
                 continue
+            except ScenarioError as error:
+                at = text.partition(":")[0].strip()
+                problems += [Problem(where, f"{at}: {problem}") for problem in error.problems]
+                continue
             if at_ns < before_ns:
-                message = f'changes must be in the order of their times (got "{text}")'
+                message = f"expected changes in the order of their times (got {shown(text)})"
                 problems.append(Problem(where, message))
             before_ns = max(before_ns, at_ns)
         return problems
@@ -155,19 +229,7 @@ class Way(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 WAY_SETTINGS: Final = Way.__struct_fields__
 """The settings of one direction."""
-PARSERS: Final[dict[str, Callable[[str], Any]]] = {
-    "capacity": notation.parse_capacity,
-    "queue": notation.parse_queue,
-    "delay": units.parse_time_ns,
-    "delay_variation": notation.parse_variation,
-    "loss": notation.parse_loss,
-    "duplicate": notation.parse_pick,
-    "corrupt": notation.parse_pick,
-    "reorder": notation.parse_reorder,
-    "outage": notation.parse_outages,
-}
-"""What reads each of them."""
-TEXT_SETTINGS: Final = tuple(PARSERS)
+TEXT_SETTINGS: Final = tuple(_PARSERS)
 """Those that can be written in one text: ``loss 2%, delay 5ms``."""
 
 
@@ -208,6 +270,13 @@ class Load(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     is closed: each of `users` sends its next request when the last one is answered.
     """
 
+    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "rate": units.parse_event_rate_per_s,
+        "duration": units.parse_time_ns,
+        "body": units.parse_size_bytes,
+        "timeout": units.parse_time_ns,
+    }
+
     users: int = 1
     """Concurrent users of each client host; in an open loop not used."""
     rate: str | None = None
@@ -228,23 +297,21 @@ class Load(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     timeout: str = "30s"
     """Limit on each phase of a request (connect, write, read, pool), as in httpx."""
 
-    def _problems(self) -> list[Problem]:
-        problems = [
-            *_quantity("rate", self.rate, units.parse_event_rate_per_s),
-            *_quantity("duration", self.duration, units.parse_time_ns),
-            *_quantity("body", self.body, units.parse_size_bytes),
-            *_quantity("timeout", self.timeout, units.parse_time_ns),
-        ]
+    def _problems(self, wrong: Set[str]) -> list[Problem]:
+        problems = []
         for name in ("users", "requests"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                problems.append(Problem(name, f"must be at least 1 (got {value})"))
-        if self.duration is not None and self.duration_ns == 0 and not problems:
+            if name not in wrong and value is not None and not 1 <= value < 2**63:
+                what = "must be at least 1" if value < 1 else "must be less than 2**63"
+                problems.append(Problem(name, f"{what} (got {shown(value)})"))
+        if "duration" not in wrong and self.duration is not None and self.duration_ns == 0:
             problems.append(Problem("duration", f'must be greater than 0 (got "{self.duration}")'))
-        if not self.path.startswith("/"):
-            problems.append(Problem("path", f'must begin with "/" (got "{self.path}")'))
-        if not (self.method.isascii() and self.method.isalpha()):
-            problems.append(Problem("method", f'expected an HTTP method (got "{self.method}")'))
+        if "path" not in wrong and not self.path.startswith("/"):
+            problems.append(Problem("path", f'must begin with "/" (got {shown(self.path)})'))
+        if "method" not in wrong and not (self.method.isascii() and self.method.isalpha()):
+            problems.append(
+                Problem("method", f"expected an HTTP method (got {shown(self.method)})")
+            )
         return problems
 
     @property
@@ -297,16 +364,17 @@ class Scenario(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Key of all random streams, 0 to 2**63 - 1."""
     probes: Probes = "all"
 
-    def _problems(self) -> list[Problem]:
+    def _problems(self, wrong: Set[str]) -> list[Problem]:
         problems = []
         if not self.topology:
             problems.append(Problem("topology", "expected a name or FILE.py:Class (got nothing)"))
-        if self.server not in SERVERS:
+        if "server" not in wrong and self.server not in SERVERS:
+            known = ", ".join(SERVERS)
             problems.append(
-                Problem("server", f'expected one of {", ".join(SERVERS)} (got "{self.server}")')
+                Problem("server", f"expected one of {known} (got {shown(self.server)})")
             )
-        if self.seed is not None and not 0 <= self.seed < 2**63:
-            problems.append(Problem("seed", f"must lie in 0..2**63-1 (got {self.seed})"))
+        if "seed" not in wrong and self.seed is not None and not 0 <= self.seed < 2**63:
+            problems.append(Problem("seed", f"must lie in 0..2**63-1 (got {shown(self.seed)})"))
         if not self.app:
             problems.append(Problem("app", "expected a name or module:attribute (got nothing)"))
         return problems

@@ -42,6 +42,9 @@ SETTINGS: Final[dict[str, dict[str, str]]] = {
 }
 """The settings of each discipline beside its limit and what kind of quantity they take; tc's own
 names."""
+LIMIT_NEEDED: Final = ("pfifo", "bfifo", "red")
+"""Disciplines that must be told their limit: what the interface has would not be the scenario's
+(pfifo, bfifo), or tc has none (red)."""
 MARKING: Final = ("codel", "fq_codel", "red", "pie")
 """Disciplines that mark instead of dropping when they are asked to (``ecn``). cake always marks."""
 

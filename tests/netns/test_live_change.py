@@ -1,5 +1,7 @@
-"""Rule: a change of a link holds from its time on, replaces what it names and nothing else, loses no
-packet, and is in the recording."""
+"""Rule: a change of a link holds from its time on and replaces what it names and nothing else.
+
+No packet is lost by it, and it is in the recording.
+"""
 
 from __future__ import annotations
 

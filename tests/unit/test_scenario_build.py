@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testbed.errors import ScenarioError
-from testbed.scenario import Link, Load, Scenario
+from testbed.scenario import Link, Load, Scenario, notation
 from testbed.scenario.build import build_scenario, option_names
 from testbed.scenario.file import read_scenario
 
@@ -163,7 +163,7 @@ def test_all_that_is_wrong_in_python_is_told_at_once() -> None:
     )
     assert found == [
         'los=: unknown option; did you mean "loss"?',
-        "loss=: expected a percentage such as 1% (got 5, without a unit)",
+        f"loss=: expected {notation.LOSS_FORM} (got 5, without a unit)",
         "users=: expected a whole number (got 2.5)",
         'links["a-b".x]: unknown key',
         'topology_options["n"]: unknown option of this topology; it has none',
@@ -187,7 +187,7 @@ def test_options_win_over_the_file(file: Path) -> None:
         seed=7,
         load=Load(users=8, requests=100),
         link=Link(capacity="10mbit", loss="2%"),
-        links={"r1-r2": Link(loss="3%")},
+        links={"r1-r2": Link(delay="5ms", loss="3%")},
     )
 
 
