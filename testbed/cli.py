@@ -4,6 +4,7 @@ Rules:
 
 - It only reads what was typed, calls, and shows: no decision about an experiment is taken here.
 - Standard output is for results, standard error for progress and for the one message of an error.
+- The options are declared in `testbed.cli_options`.
 - Values are taken as text and read by `testbed.scenario`, which tells all that is wrong at once.
 - Whatever is slow to import (rich, polars, mininet) is imported by the command that needs it.
 """
@@ -20,6 +21,41 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec
 import typer
 
 from testbed import __version__
+from testbed.cli_options import (
+    App,
+    Arrivals,
+    AsJson,
+    Body,
+    Capacity,
+    CongestionControl,
+    Corrupt,
+    Delay,
+    DelayVariation,
+    Duplicate,
+    Duration,
+    Folder,
+    Forward,
+    LinkBackend,
+    Links,
+    Loss,
+    Method,
+    Out,
+    Outage,
+    Probes,
+    Queue,
+    Rate,
+    Reorder,
+    Requests,
+    Reverse,
+    Schedule,
+    Seed,
+    Server,
+    Target,
+    Timeout,
+    TopologyOptions,
+    UrlPath,
+    Users,
+)
 from testbed.errors import (
     EXIT_DONE,
     EXIT_EXPECTATION_FAILED,
@@ -49,97 +85,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _option(name: str, metavar: str, help_text: str, panel: str) -> Any:
-    return typer.Option(name, metavar=metavar, help=help_text, rich_help_panel=panel)
-
-
-_LOAD, _LINK, _RUN, _OUT = "Load", "Link (applies to the links marked bottleneck)", "Run", "Output"
-
-Target = Annotated[
-    str,
-    typer.Argument(
-        metavar="TARGET",
-        show_default=False,
-        help="A topology's name (see `testbed list`), FILE.py:Class (a Mininet Topo) or FILE.toml.",
-    ),
-]
-Folder = Annotated[
-    Path, typer.Argument(metavar="DIR", show_default=False, help="The folder of a recording.")
-]
-App = Annotated[
-    str | None,
-    _option("--app", "NAME", "Application: a name, or module:attribute.  (default: hello)", _RUN),
-]
-Server = Annotated[
-    str | None, _option("--server", "NAME", "Server that runs it.  (default: hypercorn)", _RUN)
-]
-CongestionControl = Annotated[
-    str | None,
-    _option("--congestion-control", "NAME", "TCP's, of every host.  (default: cubic)", _RUN),
-]
-LinkBackend = Annotated[
-    str | None,
-    _option(
-        "--link-backend", "auto|kernel|relay", "What emulates the wire.  (default: auto)", _RUN
-    ),
-]
-Seed = Annotated[
-    str | None, _option("--seed", "N", "Key of all random streams.  (default: drawn)", _RUN)
-]
-Probes = Annotated[
-    str | None,
-    _option("--probes", "all|light|none", "How much is observed.  (default: all)", _RUN),
-]
-TopologyOptions = Annotated[
-    list[str] | None,
-    _option("--topology-option", "NAME=VALUE", "Option of the topology; may be repeated.", _RUN),
-]
-Users = Annotated[
-    str | None, _option("--users", "N", "Concurrent users of each client.  (default: 1)", _LOAD)
-]
-Rate = Annotated[
-    str | None,
-    _option("--rate", "R/s", "Open loop: start requests at this rate, such as 200/s.", _LOAD),
-]
-Arrivals = Annotated[
-    str | None,
-    _option("--arrivals", "poisson|periodic", "Spacing at --rate.  (default: poisson)", _LOAD),
-]
-Requests = Annotated[
-    str | None,
-    _option("--requests", "N", "Requests of each client in all.  (default: 100)", _LOAD),
-]
-Duration = Annotated[
-    str | None, _option("--duration", "TIME", "Start requests for this long: 30s.", _LOAD)
-]
-Method = Annotated[str | None, _option("--method", "NAME", "HTTP method.  (default: GET)", _LOAD)]
-UrlPath = Annotated[
-    str | None, _option("--path", "PATH", "Path and query of each request.  (default: /)", _LOAD)
-]
-Body = Annotated[str | None, _option("--body", "SIZE", "Size of each request's body: 64kB.", _LOAD)]
-Timeout = Annotated[
-    str | None,
-    _option("--timeout", "TIME", "Limit on each phase of a request.  (default: 30s)", _LOAD),
-]
-Capacity = Annotated[
-    str | None, _option("--capacity", "RATE", "Bits per second on the wire: 10mbit.", _LINK)
-]
-Delay = Annotated[str | None, _option("--delay", "TIME", "One-way delay: 20ms.", _LINK)]
-Loss = Annotated[
-    str | None, _option("--loss", "PERCENT", "Packets lost at random, each way: 1%.", _LINK)
-]
-Queue = Annotated[
-    str | None, _option("--queue", "LIMIT", "Limit of the queue before it: 50p or 64kB.", _LINK)
-]
-Out = Annotated[
-    Path | None,
-    _option("--out", "DIR", "Folder of the recording.  (default: runs/UTC_TIME-TOPOLOGY)", _OUT),
-]
-AsJson = Annotated[
-    bool, typer.Option("--json", metavar="", help="Print JSON.", rich_help_panel=_OUT)
-]
 
 
 def _command(
@@ -205,9 +150,18 @@ def run(
     body: Body = None,
     timeout: Timeout = None,
     capacity: Capacity = None,
-    delay: Delay = None,
-    loss: Loss = None,
     queue: Queue = None,
+    delay: Delay = None,
+    delay_variation: DelayVariation = None,
+    loss: Loss = None,
+    duplicate: Duplicate = None,
+    corrupt: Corrupt = None,
+    reorder: Reorder = None,
+    outage: Outage = None,
+    schedule: Schedule = None,
+    forward: Forward = None,
+    reverse: Reverse = None,
+    links: Links = None,
     congestion_control: CongestionControl = None,
     link_backend: LinkBackend = None,
     seed: Seed = None,
@@ -218,11 +172,13 @@ def run(
 ) -> int:
     """Run an experiment and judge it.
 
-    Builds the network of TARGET in private namespaces, serves and loads the application
-    in it, records every layer, and reports where data was lost, overtaken or held up, and
-    whether to believe it.
+    Builds the network of TARGET in private namespaces, serves and loads the
+    application in it, records every layer, and reports where data was lost,
+    overtaken or held up, and whether to believe it.
 
-    Example: testbed run single_bottleneck --requests 200 --capacity 10mbit --delay 20ms --loss 2%
+    Example: testbed run single_bottleneck --requests 200 --delay 20ms --loss 2%
+
+    All about links, with examples: docs/reference/scenario_file.md
     """
     from testbed.report.progress import RunProgress
     from testbed.run import run as start
@@ -261,9 +217,18 @@ def shell(
     context: typer.Context,
     target: Target,
     capacity: Capacity = None,
-    delay: Delay = None,
-    loss: Loss = None,
     queue: Queue = None,
+    delay: Delay = None,
+    delay_variation: DelayVariation = None,
+    loss: Loss = None,
+    duplicate: Duplicate = None,
+    corrupt: Corrupt = None,
+    reorder: Reorder = None,
+    outage: Outage = None,
+    schedule: Schedule = None,
+    forward: Forward = None,
+    reverse: Reverse = None,
+    links: Links = None,
     congestion_control: CongestionControl = None,
     link_backend: LinkBackend = None,
     seed: Seed = None,
@@ -293,13 +258,14 @@ def doctor(as_json: AsJson = False) -> int:
 
 @_command()
 def list_(as_json: AsJson = False) -> int:
-    """List the topologies, applications and servers that have a name."""
+    """List the topologies, applications, servers and traces that have a name."""
     from testbed.scenario import catalogue
 
     kinds = {
         "topologies": catalogue.topologies(),
         "apps": catalogue.apps(),
         "servers": catalogue.servers(),
+        "traces": catalogue.traces(),
     }
     if as_json:
         _print_json(kinds)

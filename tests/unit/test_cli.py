@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -26,13 +27,11 @@ from testbed.errors import (
     EXIT_WRONG_REQUEST,
 )
 from testbed.scenario import Link, Load, Scenario
-from testbed.scenario.build import option_names
-from testbed.scenario.catalogue import apps, servers, topologies
+from testbed.scenario.build import build_scenario, option_names
+from testbed.scenario.catalogue import apps, servers, topologies, traces
 from tests.builders.summaries import recording, summary
 
 ROOT = Path(__file__).resolve().parents[2]
-NOT_TYPED = {"links"}
-"""Options of a file and of Python alone: one word on a command line could not say them."""
 
 
 @pytest.fixture(autouse=True)
@@ -86,13 +85,41 @@ def test_help_lists_every_command_and_exit_code() -> None:
 def test_run_takes_every_option_of_the_model() -> None:
     parameters = inspect.signature(cli.run).parameters
     own = {"context", "target", "out", "as_json"}
-    assert set(parameters) - own == set(option_names()) - NOT_TYPED
+    assert set(parameters) - own == set(option_names())
 
 
-@pytest.mark.parametrize("name", sorted(set(option_names()) - NOT_TYPED))
+@pytest.mark.parametrize("name", sorted(option_names()))
 def test_help_names_every_option(name: str) -> None:
     option = "--topology-option" if name == "topology_options" else f"--{name.replace('_', '-')}"
     assert f" {option} " in call("run", "--help").stdout
+
+
+@pytest.mark.parametrize("command", [[], ["run"], ["shell"], ["list"], ["doctor"]], ids=str)
+def test_help_fits_a_terminal_of_80_columns(
+    command: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = call(*command, "--help").stdout.splitlines()
+    assert max(len(line) for line in lines) <= 80
+    # Text that does not fit is wrapped: a line of one or two words alone would show it.
+    prose = [line.strip() for line in lines if line.startswith(" ") and line.strip()]
+    assert [line for line in prose if len(line.split()) < 3] == []
+
+
+@pytest.mark.parametrize("command", ["run", "shell"])
+@pytest.mark.parametrize("name", ["--capacity", "--queue", "--delay-variation", "--loss",
+                                  "--reorder", "--outage", "--schedule", "--forward", "--links"])  # fmt: skip
+def test_what_the_help_shows_can_be_typed(command: str, name: str) -> None:
+    """Every example in quotes in the help of an option."""
+    group: Any = typer.main.get_command(cli.app)
+    option = next(o for o in group.commands[command].params if name in o.opts)
+    examples = [text for text in re.findall(r"'([^']+)'", option.help) if not text.isupper()]
+    examples = [text for text in examples if "NAME" not in text and "FILE" not in text]
+    assert examples or name == "--capacity"
+    for text in examples:
+        key = name[2:].replace("-", "_")
+        value = [text] if option.multiple else text
+        build_scenario("single_bottleneck", {key: value}, spelling="command line")
 
 
 def test_the_defaults_in_the_help_are_those_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,6 +170,27 @@ def test_an_option_that_does_not_exist() -> None:
         (["single_bottleneck", "--link-backend", "netem"], '--link-backend: expected "auto"'),
         (["single_bottleneck", "--topology-option", "n=3"], "--topology-option n: unknown option"),
         (["single_bottleneck", "--topology-option", "n"], "expected NAME=VALUE"),
+        (["single_bottleneck", "--loss", "100.1%"], "--loss: must lie between 0% and 100%"),
+        (["single_bottleneck", "--loss", "nan%"], "--loss: expected a percentage such as 1%"),
+        (["single_bottleneck", "--capacity", "trace nosuch"], "--capacity: expected a trace's"),
+        (["single_bottleneck", "--queue", "cdel 5p"], 'did you mean "codel"?'),
+        (["single_bottleneck", "--outage", "2s"], "--outage: expected at TIME for TIME"),
+        (["single_bottleneck", "--schedule", "5s"], "--schedule: expected at TIME: SETTING VALUE"),
+        (
+            ["single_bottleneck", "--schedule", "at 5s: loss 1%", "--schedule", "at 4s: loss 2%"],
+            '--schedule: expected changes in the order of their times (got "at 4s: loss 2%")',
+        ),
+        (["single_bottleneck", "--forward", "loss x"], "--forward loss: expected a percentage"),
+        (["single_bottleneck", "--reverse", "los 1%"], "--reverse: expected SETTING VALUE"),
+        (["single_bottleneck", "--links", "r1-server"], "--links: expected LINK: SETTING VALUE"),
+        (
+            ["single_bottleneck", "--links", "r1-server.forward: loss 101%"],
+            "--links r1-server.forward.loss: must lie between 0% and 100%",
+        ),
+        (
+            ["single_bottleneck", "--links", "a-b: loss 1%", "--links", "a-b: loss 2%"],
+            "--links a-b: expected each setting once (got loss twice)",
+        ),
     ],
 )
 def test_a_wrong_request_gets_one_message_and_makes_nothing(
@@ -226,7 +274,15 @@ def test_the_exit_code_of_a_run(seen: Summary, code: int) -> None:
 def test_list() -> None:
     result = call("list")
     assert result.exit_code == EXIT_DONE
-    for name in ("dumbbell", "single_bottleneck", "hello", "stream", "upload", "hypercorn"):
+    for name in (
+        "dumbbell",
+        "single_bottleneck",
+        "hello",
+        "stream",
+        "upload",
+        "hypercorn",
+        "steady_12mbit",
+    ):
         assert name in result.stdout
 
 
@@ -238,6 +294,7 @@ def test_list_as_json() -> None:
             ("topologies", topologies()),
             ("apps", apps()),
             ("servers", servers()),
+            ("traces", traces()),
         )
     }
     assert all(entry["summary"] for kind in found.values() for entry in kind)

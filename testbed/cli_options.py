@@ -1,0 +1,182 @@
+"""The options of the command line, with their help.
+
+Every option of a scenario is taken as text; `testbed.scenario` reads it. Its name is the field's,
+and what is not given is None.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+LOAD: Final = "Load"
+LINK: Final = "Link: each direction that the topology marks as bottleneck"
+SOME: Final = "Link: later, one direction, one link"
+RUN: Final = "Run"
+OUT: Final = "Output"
+
+
+def _option(name: str, metavar: str, help_text: str, panel: str) -> Any:
+    return typer.Option(name, metavar=metavar, help=help_text, rich_help_panel=panel)
+
+
+Target = Annotated[
+    str,
+    typer.Argument(
+        metavar="TARGET",
+        show_default=False,
+        help="A topology's name (see `testbed list`), FILE.py:Class (a Mininet Topo) or FILE.toml.",
+    ),
+]
+Folder = Annotated[
+    Path, typer.Argument(metavar="DIR", show_default=False, help="The folder of a recording.")
+]
+App = Annotated[
+    str | None,
+    _option("--app", "NAME", "Application: a name, or module:attribute.  (default: hello)", RUN),
+]
+Server = Annotated[
+    str | None, _option("--server", "NAME", "Server that runs it.  (default: hypercorn)", RUN)
+]
+CongestionControl = Annotated[
+    str | None,
+    _option("--congestion-control", "NAME", "TCP's, of every host.  (default: cubic)", RUN),
+]
+LinkBackend = Annotated[
+    str | None,
+    _option("--link-backend", "auto|kernel|relay", "What emulates the wire.  (default: auto)", RUN),
+]
+Seed = Annotated[
+    str | None, _option("--seed", "N", "Key of all random streams.  (default: drawn)", RUN)
+]
+Probes = Annotated[
+    str | None,
+    _option("--probes", "all|light|none", "How much is observed.  (default: all)", RUN),
+]
+TopologyOptions = Annotated[
+    list[str] | None,
+    _option("--topology-option", "NAME=VALUE", "Option of the topology; may be repeated.", RUN),
+]
+Users = Annotated[
+    str | None, _option("--users", "N", "Concurrent users of each client.  (default: 1)", LOAD)
+]
+Rate = Annotated[
+    str | None,
+    _option("--rate", "R/s", "Open loop: start requests at this rate, such as 200/s.", LOAD),
+]
+Arrivals = Annotated[
+    str | None,
+    _option("--arrivals", "poisson|periodic", "Spacing at --rate.  (default: poisson)", LOAD),
+]
+Requests = Annotated[
+    str | None,
+    _option("--requests", "N", "Requests of each client in all.  (default: 100)", LOAD),
+]
+Duration = Annotated[
+    str | None, _option("--duration", "TIME", "Start requests for this long: 30s.", LOAD)
+]
+Method = Annotated[str | None, _option("--method", "NAME", "HTTP method.  (default: GET)", LOAD)]
+UrlPath = Annotated[
+    str | None, _option("--path", "PATH", "Path and query of each request.  (default: /)", LOAD)
+]
+Body = Annotated[str | None, _option("--body", "SIZE", "Size of each request's body: 64kB.", LOAD)]
+Timeout = Annotated[
+    str | None,
+    _option("--timeout", "TIME", "Limit on each phase of a request.  (default: 30s)", LOAD),
+]
+Capacity = Annotated[
+    str | None,
+    _option(
+        "--capacity",
+        "RATE",
+        "Bits per second, 10mbit; or 'trace NAME' (see `testbed list`), 'trace FILE'.",
+        LINK,
+    ),
+]
+Queue = Annotated[
+    str | None,
+    _option(
+        "--queue",
+        "LIMIT",
+        "Queue before it: 50p, 64kB, or codel, fq_codel, cake, red, pie, fq with settings: "
+        "'codel 100p target 5ms ecn'.",
+        LINK,
+    ),
+]
+Delay = Annotated[str | None, _option("--delay", "TIME", "One-way delay: 20ms.", LINK)]
+DelayVariation = Annotated[
+    str | None,
+    _option(
+        "--delay-variation",
+        "TIME",
+        "Random, around the delay: 2ms, '2ms normal' (or uniform, pareto, paretonormal, table "
+        "FILE), '2ms overtaking'.",
+        LINK,
+    ),
+]
+Loss = Annotated[
+    str | None,
+    _option(
+        "--loss",
+        "RULE",
+        "Packets lost: 1%, 'every 23', 'packets 3,7-9', 'segments 5', "
+        "'gilbert-elliott p 1% r 25%', 'markov p13 1% p31 20%'.",
+        LINK,
+    ),
+]
+Duplicate = Annotated[
+    str | None,
+    _option("--duplicate", "RULE", "Packets that come twice: 1%, 'every 23', 'packets 3'.", LINK),
+]
+Corrupt = Annotated[
+    str | None,
+    _option("--corrupt", "RULE", "Packets with one bit wrong: 0.1%, 'every 23'.", LINK),
+]
+Reorder = Annotated[
+    str | None,
+    _option("--reorder", "RULE", "Packets overtaken by others: 1%, '1% extent 5'.", LINK),
+]
+Outage = Annotated[
+    str | None,
+    _option("--outage", "TIMES", "Nothing comes through: 'at 2s for 500ms, at 9s for 1s'.", LINK),
+]
+Schedule = Annotated[
+    list[str] | None,
+    _option(
+        "--schedule",
+        "CHANGE",
+        "A change while the load runs: 'at 5s: capacity 2mbit, loss 1%'; may be repeated.",
+        SOME,
+    ),
+]
+Forward = Annotated[
+    str | None,
+    _option(
+        "--forward",
+        "SETTINGS",
+        "First node of a link to its second: 'loss 2%, delay 5ms'.",
+        SOME,
+    ),
+]
+Reverse = Annotated[
+    str | None, _option("--reverse", "SETTINGS", "Second node of a link to its first.", SOME)
+]
+Links = Annotated[
+    list[str] | None,
+    _option(
+        "--links",
+        "LINK: SETTINGS",
+        "Of one link by its name, marked or not: 'r1-server: loss 2%', "
+        "'r1-server.forward: delay 5ms'; may be repeated.",
+        SOME,
+    ),
+]
+Out = Annotated[
+    Path | None,
+    _option("--out", "DIR", "Folder of the recording.  (default: runs/UTC_TIME-TOPOLOGY)", OUT),
+]
+AsJson = Annotated[
+    bool, typer.Option("--json", metavar="", help="Print JSON.", rich_help_panel=OUT)
+]
