@@ -83,7 +83,7 @@ def needs_wire(way: Way) -> bool:
     A ``delay`` of 0 that somebody wrote counts: it can be changed while the load runs.
     """
     given = way.given()
-    by_trace = str(given.get("capacity", "")).startswith("trace")
+    by_trace = str(given.get("capacity", "")).split()[:1] == ["trace"]
     at_the_sender = {"capacity", "queue"}
     return by_trace or bool(given.keys() - at_the_sender - {"schedule"}) or _scheduled_wire(way)
 

@@ -24,22 +24,16 @@ from typing import Any, Final, Literal, TypeAlias
 
 from testbed.errors import Problem, ScenarioError
 from testbed.network import directions as directions_of
-from testbed.network import tclink
+from testbed.network import link_settings
 from testbed.network.addressing import Attachment, NodeAddressing, assign
 from testbed.network.topology import Topo
 from testbed.recording.manifest import Direction, LinkRecord, ScheduledChange
 from testbed.scenario import Link, Scenario, notation
-from testbed.scenario.model import DIRECTIONS, WAY_SETTINGS, DirectionName, Way
+from testbed.scenario.model import DIRECTIONS, DirectionName, Way
 from testbed.scenario.names import did_you_mean
-from testbed.scenario.reading import read
 
 Role: TypeAlias = Literal["client", "server", "router", "host", "switch"]
 ROLES: Final = ("client", "server", "router", "host")
-_LINK_KEYS: Final = WAY_SETTINGS
-_MININET_KEYS: Final = (
-    "port1", "port2", "intfName1", "intfName2", "addr1", "addr2", "params1", "params2",
-    "node1", "node2", "intf", "cls", "cls1", "cls2", "fast", "key",
-)  # fmt: skip
 _INTERFACE_NAME_BYTES: Final = 15
 """IFNAMSIZ - 1, include/uapi/linux/if.h."""
 
@@ -162,7 +156,7 @@ class _Planner:
         name = f"{a}-{b}"
         if sum({x, y} == {a, b} for x, y, _ in self.edges[:index]):
             name += f"-{index}"
-        self._check_keys(name, info)
+        link_settings.check_keys(name, info, self._problem)
         marked = self._marked(name, info.get("bottleneck"))
         names = (
             info.get("intfName1") or f"{a}-eth{info['port1']}",
@@ -174,7 +168,7 @@ class _Planner:
         needs_wire = bool(marked)
         for way, (sender, sender_if, receiver, receiver_if) in zip(DIRECTIONS, ends, strict=True):
             where = f"{name}.{way}"
-            own = self._own(name, way, sender, info)
+            own = link_settings.of_direction(name, way, sender, info, self._problem, self._warning)
             if way in marked:
                 own = self.scenario.link.of(way).over(own)
             own = self.scenario.links.get(name, Link()).of(way).over(own)
@@ -202,16 +196,6 @@ class _Planner:
             schedule=tuple(sorted(schedule, key=lambda change: change.at_ns)),
         )
 
-    def _own(self, name: str, way: DirectionName, sender: str, info: Mapping[str, Any]) -> Way:
-        """What the `Topo` says of one direction."""
-        end = info.get("params1" if way == "forward" else "params2") or {}
-        known = (*_LINK_KEYS, *tclink.KEYS)
-        of_both = {key: value for key, value in info.items() if key in known}
-        of_end = {key: value for key, value in end.items() if key in known}
-        told = tclink.translate({**of_both, **of_end}, sender, self._teller(name))
-        both = self._settings(name, told)
-        return self._settings(f"{name}.{way}", info.get(way) or {}).over(both)
-
     def _schedule(
         self, where: str, way: DirectionName, start: Direction, own: Way
     ) -> list[ScheduledChange]:
@@ -220,8 +204,10 @@ class _Planner:
         now = start
         for text in own.schedule or ():
             at_ns, settings = notation.split_scheduled(text)
-            tell = self._teller(f"{where}: at {text.split()[1].rstrip(':')}")
+            at = text.split()[1].rstrip(":")
+            tell = self._teller(f"{where}: at {at}")
             now = directions_of.changed(now, Way.from_text(settings), tell)
+            self._check_variation(f"{where}: at {at}", now)
             found.append(
                 ScheduledChange(at_ns=at_ns, direction=way, text=settings.strip(), settings=now)
             )
@@ -230,7 +216,7 @@ class _Planner:
     def _check_variation(self, where: str, way: Direction) -> None:
         clamped = directions_of.clamped_ratio(way)
         if clamped > 0:
-            self.warnings.append(
+            self._warning(
                 f"link {where}: {clamped:.1%} of the packets would leave before they came by this "
                 "delay_variation: they are not delayed at all; a longer delay avoids it"
             )
@@ -265,21 +251,6 @@ class _Planner:
             f"link {name}: bottleneck", f'expected True, "forward" or "reverse" (got {mark!r})'
         )
         return ()
-
-    def _settings(self, where: str, given: object) -> Way:
-        if not isinstance(given, Mapping):
-            self._problem(f"link {where}", f"expected a table of settings (got {given!r})")
-            return Way()
-        reading = read(Way, given)
-        for finding in reading.findings:
-            self._problem(f"link {where}.{'.'.join(finding.path)}", finding.message)
-        return reading.value or Way()
-
-    def _check_keys(self, name: str, info: Mapping[str, Any]) -> None:
-        known = (*_LINK_KEYS, *tclink.KEYS, *_MININET_KEYS, "bottleneck", "forward", "reverse")
-        for key in info:
-            if key not in known:
-                self._problem(f"link {name}: {key}", f"unknown setting{did_you_mean(key, known)}")
 
     def _check_names(self, links: Sequence[LinkRecord]) -> None:
         seen: set[str] = set()
@@ -330,7 +301,7 @@ class _Planner:
                     and way.trace is None
                     and roles[way.sender] not in ("router", "switch")
                 ):
-                    self.warnings.append(
+                    self._warning(
                         f"the capacity of {way.sender_interface} stands on a host's own interface: "
                         "a packet that its queue drops tells the host's TCP at once, "
                         "as no network would"
@@ -342,7 +313,7 @@ class _Planner:
             for node, port, key in ((a, "port1", "params1"), (b, "port2", "params2")):
                 name = info.get(f"intfName{port[-1]}") or f"{node}-eth{info[port]}"
                 if node == plan.node and name == plan.name:
-                    found = (info.get(key) or {}).get("ip")
+                    found = link_settings.table(info.get(key)).get("ip")
                     if found is None and self._is_first(plan, info[port]):
                         found = self.topo.nodeInfo(node).get("ip")
                     return None if found is None else str(found)
@@ -358,7 +329,13 @@ class _Planner:
         return bool(port == min(ports))
 
     def _problem(self, where: str, message: str) -> None:
-        self.problems.append(Problem(where, message))
+        problem = Problem(where, message)
+        if problem not in self.problems:  # what both directions have is one problem
+            self.problems.append(problem)
+
+    def _warning(self, text: str) -> None:
+        if text not in self.warnings:
+            self.warnings.append(text)
 
 
 def _looks_like_router(name: str, info: Mapping[str, Any]) -> bool:

@@ -140,7 +140,7 @@ class FourState(_Rule, frozen=True, kw_only=True, tag="four_state"):
         if not self.p13 and not self.p14:  # the usual case needs no numpy
             return 0.0
         shares = _stationary(self.transitions)
-        return shares[2] + shares[3]
+        return min(1.0, shares[2] + shares[3])
 
     @property
     def variance_factor(self) -> float:
@@ -228,6 +228,8 @@ class Trace(msgspec.Struct, frozen=True, kw_only=True):
         return self.opportunities * MTU_BYTES * 8 * 1000 // self.period_ms
 
 
+_SURE: Final = 1e-12
+"""A ratio so near to 0 or 1 is one of them but for rounding."""
 _Chain: TypeAlias = Sequence[Sequence[float]]
 """Probability from each state (rows) to each (columns)."""
 
@@ -249,7 +251,7 @@ def _stationary(states: _Chain) -> tuple[float, ...]:
     size = len(reached)
     equations = np.vstack((chain.T - np.eye(size), np.ones(size)))
     found = np.linalg.lstsq(equations, np.append(np.zeros(size), 1.0), rcond=None)[0]
-    shares = dict(zip(reached, found.tolist(), strict=True))
+    shares = dict(zip(reached, found.clip(0, 1).tolist(), strict=True))
     return tuple(shares.get(state, 0.0) for state in range(len(states)))
 
 
@@ -265,7 +267,7 @@ def _variance_factor(states: _Chain, losses: Sequence[float]) -> float:
     shares = np.array(_stationary(states))[reached]
     loss = np.array(losses)[reached]
     mean = float(shares @ loss)
-    if not 0 < mean < 1:
+    if not _SURE < mean < 1 - _SURE:
         return 1.0
     centred = loss - mean
     one_step = np.ones((len(reached), 1)) @ shares[None, :]

@@ -366,7 +366,7 @@ class Scenario(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     def _problems(self, wrong: Set[str]) -> list[Problem]:
         problems = []
-        if not self.topology:
+        if "topology" not in wrong and not self.topology:
             problems.append(Problem("topology", "expected a name or FILE.py:Class (got nothing)"))
         if "server" not in wrong and self.server not in SERVERS:
             known = ", ".join(SERVERS)
@@ -375,6 +375,6 @@ class Scenario(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         if "seed" not in wrong and self.seed is not None and not 0 <= self.seed < 2**63:
             problems.append(Problem("seed", f"must lie in 0..2**63-1 (got {shown(self.seed)})"))
-        if not self.app:
+        if "app" not in wrong and not self.app:
             problems.append(Problem("app", "expected a name or module:attribute (got nothing)"))
         return problems

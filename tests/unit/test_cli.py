@@ -32,6 +32,11 @@ from testbed.scenario.catalogue import apps, servers, topologies, traces
 from tests.builders.summaries import recording, summary
 
 ROOT = Path(__file__).resolve().parents[2]
+EXAMPLES = [
+    "--capacity", "--queue", "--delay-variation", "--loss", "--duplicate", "--corrupt", "--reorder",
+    "--outage", "--schedule", "--forward", "--links",
+]  # fmt: skip
+"""Options whose help shows how they are written."""
 
 
 @pytest.fixture(autouse=True)
@@ -107,8 +112,7 @@ def test_help_fits_a_terminal_of_80_columns(
 
 
 @pytest.mark.parametrize("command", ["run", "shell"])
-@pytest.mark.parametrize("name", ["--capacity", "--queue", "--delay-variation", "--loss",
-                                  "--reorder", "--outage", "--schedule", "--forward", "--links"])  # fmt: skip
+@pytest.mark.parametrize("name", EXAMPLES)
 def test_what_the_help_shows_can_be_typed(command: str, name: str) -> None:
     """Every example in quotes in the help of an option."""
     group: Any = typer.main.get_command(cli.app)

@@ -4,55 +4,17 @@ ignored.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import pytest
 from mininet.node import Node
 
-from testbed.errors import ScenarioError
-from testbed.network.plan import NetworkPlan, make_plan
+from testbed.network.plan import make_plan
 from testbed.network.topology import Topo, load_topology
 from testbed.scenario import Link, Scenario
-
-Build = Callable[[Topo], object]
-MS = 1_000_000
+from tests.unit.plans import MS, Build, pair, plan_of, problems_of, through_router
 
 
 class MyRouter(Node):  # type: ignore[misc]  # mininet has no types
     """A node that is a router by its class's name."""
-
-
-def made(build: Build) -> Topo:
-    topo = Topo()
-    build(topo)
-    return topo
-
-
-def plan_of(build: Build, **fields: Any) -> NetworkPlan:
-    return make_plan(made(build), Scenario(topology="t", **fields), "relay")
-
-
-def problems_of(build: Build, **fields: Any) -> list[str]:
-    with pytest.raises(ScenarioError) as caught:
-        plan_of(build, **fields)
-    return [str(problem) for problem in caught.value.problems]
-
-
-def pair(topo: Topo, **link: Any) -> Topo:
-    """Two hosts and a link."""
-    topo.addHost("a")
-    topo.addHost("b")
-    topo.addLink("a", "b", **link)
-    return topo
-
-
-def through_router(topo: Topo, **link: Any) -> None:
-    topo.addHost("a")
-    topo.addHost("r", ip_forward=True)
-    topo.addHost("b")
-    topo.addLink("a", "r")
-    topo.addLink("r", "b", **link)
 
 
 def test_single_bottleneck_with_the_options_of_a_run() -> None:
@@ -228,16 +190,21 @@ def test_an_address_that_the_topology_gives_stands() -> None:
         ),
         pytest.param(
             lambda topo: pair(topo, forward={"los": "1%"}),
-            ['link a-b.forward.los: unknown setting; did you mean "loss"?'],
+            ['link a-b.forward.los: unknown key; did you mean "loss"?'],
             id="unknown setting of a direction",
         ),
         pytest.param(
-            lambda topo: pair(topo, bw=10),
+            lambda topo: pair(topo, forward="los 1%"),
             [
-                "link a-b: bw: this TCLink parameter is not supported; "
-                "give capacity, delay, loss, queue with units instead"
+                "link a-b.forward: expected SETTING VALUE, SETTING VALUE, such as loss 2%, delay "
+                '5ms (got "los 1%": unknown setting "los"; did you mean "loss"?)'
             ],
-            id="a TCLink parameter",
+            id="a text of settings",
+        ),
+        pytest.param(
+            lambda topo: pair(topo, reverse=5),
+            ["link a-b.reverse: expected a table or a text of settings (got 5)"],
+            id="no settings",
         ),
         pytest.param(
             lambda topo: pair(topo, bottleneck="upwards"),
@@ -298,11 +265,6 @@ def test_a_wrong_quantity_names_its_link() -> None:
     (problem,) = problems_of(lambda topo: pair(topo, delay="10 parsecs"))
     assert problem.startswith("link a-b.delay: ")
     assert "10 parsecs" in problem
-
-
-def test_a_number_without_a_unit_says_how_units_are_written() -> None:
-    (problem,) = problems_of(lambda topo: pair(topo, delay=10))
-    assert problem.endswith("(units are part of the text: delay='10ms')")
 
 
 def test_every_problem_at_once() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 import pytest
@@ -289,6 +290,35 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
     path = tmp_path / "binary.toml"
     path.write_bytes(b"app = \xff")
     assert problems(path) == {"byte 7": "TOML is UTF-8, and this is not"}
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("seed = " + "9" * 5000, "not valid TOML: Exceeds the limit"),
+        ("seed = 0x" + "f" * 5000, "must lie in 0..2**63-1 (got a number of thousands of digits)"),
+        ("app = " + "[" * 100_000, "not valid TOML: too many brackets in one another"),
+        ("app = " + "'x'" + " " * 10_000_000, "expected at most 10 MB (got more)"),
+        (f"app = '{'x' * 10_000}'", "xxx..."),
+    ],
+    ids=["digits", "hexadecimal digits", "brackets", "a large file", "a long word"],
+)
+def test_a_file_that_asks_too_much(folder: Path, text: str, what: str) -> None:
+    found = problems(write(folder, f'topology = "dumbbell"\n{text}'))
+    assert what in " ".join(found.values())
+    assert len(" ".join(found.values())) < 1000
+
+
+@given(text=st.text(max_size=60) | st.sampled_from([*Link.__struct_fields__, "links"]).flatmap(
+    lambda key: st.text(max_size=20).map(lambda value: f'link.{key} = """{value}"""')
+))  # fmt: skip
+def test_any_text_is_a_scenario_or_is_refused(
+    text: str, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.toml"
+    path.write_text(f'topology = "dumbbell"\n{text}', encoding="utf-8", errors="replace")
+    with contextlib.suppress(ScenarioError):
+        read_scenario(path)
 
 
 _NAMES = st.text(st.characters(codec="utf-8", exclude_categories=["Cs"]), min_size=1, max_size=12)
