@@ -5,6 +5,7 @@ No packet is lost by it, and it is in the recording.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -19,11 +20,11 @@ from tests.support.relay_log import Fate, read_relay_log
 MS: Final = 1_000_000
 
 
-def scenario(**link: object) -> Scenario:
+def scenario(schedule: tuple[str, ...] | None = None) -> Scenario:
     return Scenario(
         topology="single_bottleneck",
         seed=7,
-        link=Link(**{"delay": "10ms", "loss": "every 23", **link}),
+        link=Link(delay="10ms", loss="every 23", schedule=schedule),
         load=Load(duration="3s", users=2),
         probes="light",
     )
@@ -117,7 +118,7 @@ def test_what_cannot_be_is_refused_and_nothing_changes(
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Running:  # type: ignore[misc]
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     root = tmp_path_factory.mktemp("live") / "run"
     with start(scenario(), root) as running:
         yield running

@@ -14,7 +14,8 @@ from statistics import median
 import pytest
 
 from testbed import run
-from testbed.network.relay.wire import Wire
+from testbed.network.directions import wire_config
+from testbed.network.relay.fates import Fates
 from testbed.recording.layout import Layout
 from testbed.recording.manifest import Direction, LinkRecord
 from testbed.recording.segments import Segment
@@ -94,14 +95,15 @@ def test_what_the_relay_lost_is_what_is_missing_between_the_captures(crossing: C
 
 def test_the_relay_lost_what_the_seed_says(crossing: Crossing, shared_root: Path) -> None:
     link = next(m for m in manifest_of(shared_root).links if crossing.way in (m.forward, m.reverse))
-    rule = Wire(
+    fates = Fates(
         seed=7,
         link=link.name,
         direction="forward" if crossing.way == link.forward else "reverse",
-        delay_ns=0,
-        loss_ratio=crossing.way.loss_ratio,
+        wire=wire_config(crossing.way),
     )
-    expected = [n for n in range(len(crossing.log)) if rule.is_lost(n)]
+    expected: list[int] = []
+    while (block := fates.block()).first < len(crossing.log):
+        expected += [number for number in block.specials if number < len(crossing.log)]
     assert numbers(crossing.log, "lost") == expected
 
 
