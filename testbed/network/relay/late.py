@@ -74,9 +74,9 @@ class LatePackets:
                 del self._waiting[place]
                 self.overtaken += late.was_overtaken
                 flag = OVERTAKEN if late.was_overtaken else NOT_OVERTAKEN
-                for _, order, number, arrival_ns, frame, flags, original in late.packets:
+                for _, order, number, arrival_ns, frame, flags, digest in late.packets:
                     self._released.append(
-                        (late.leaves_ns, order, number, arrival_ns, frame, flags | flag, original)
+                        (late.leaves_ns, order, number, arrival_ns, frame, flags | flag, digest)
                     )
                 packet = self._released.popleft()
                 self.pass_by(packet)

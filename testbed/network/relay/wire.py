@@ -112,7 +112,7 @@ class Wire:
         if self._queue is not None:
             self._queue.restart(start_ns)
 
-    def arrive(self, frame: bytes, arrival_ns: int) -> Gone | None:
+    def arrive(self, frame: bytes, arrival_ns: int, digest: int) -> Gone | None:
         """Takes the next packet; what is lost or dropped is returned, what is held is not.
 
         Packets with a number below `plain_until` need not come here: who moves many of them may
@@ -128,10 +128,11 @@ class Wire:
         if offsets_ns is not None:
             due_ns = max(due_ns + offsets_ns[number - self._block.first], arrival_ns)
         if special is not None or not self._is_plain:
-            gone = self._take(frame, number, arrival_ns, due_ns, special)
+            gone = self._take((due_ns, 0, number, arrival_ns, frame, 0, digest), special)
         else:
             gone = None
-            self.line.append((self._in_order_ns(due_ns), 0, number, arrival_ns, frame, 0, None))
+            due_ns = self._in_order_ns(due_ns)
+            self.line.append((due_ns, 0, number, arrival_ns, frame, 0, digest))
         # A delay that was shortened: the packets of the longer one go first.
         if self._is_plain and (not self.line or self.line[-1][0] <= arrival_ns + self.delay_ns):
             self._find_plain()
@@ -152,10 +153,9 @@ class Wire:
             coming.popleft()
         self.plain_until = coming[0] if coming else self._block.end
 
-    def _take(
-        self, frame: bytes, number: int, arrival_ns: int, due_ns: int, special: Special | None
-    ) -> Gone | None:
+    def _take(self, packet: Held, special: Special | None) -> Gone | None:
         """A packet that something befalls, or may."""
+        due_ns, _, number, arrival_ns, frame, flags, digest = packet
         if self._queue is not None:
             left_ns = self._queue.enqueue(len(frame), arrival_ns)
             if left_ns is None:
@@ -166,22 +166,21 @@ class Wire:
         if reason:
             self.lost += 1
             return Gone(reason, number, due_ns, False)
-        original, flags = None, 0
         if special is not None and special.flip >= 0:
-            original, frame, flags = frame, flipped(frame, special.flip), CORRUPTED
+            frame, flags = flipped(frame, special.flip), CORRUPTED
             self.corrupted += 1
         if not self._overtaking:
             due_ns = self._in_order_ns(due_ns)
-        packets = [(due_ns, self._next_order(), number, arrival_ns, frame, flags, original)]
+        packets = [(due_ns, self._next_order(), number, arrival_ns, frame, flags, digest)]
         if special is not None and special.copied:
             self.duplicated += 1
             flags |= COPY
-            packets.append((due_ns, self._next_order(), number, arrival_ns, frame, flags, original))
+            packets.append((due_ns, self._next_order(), number, arrival_ns, frame, flags, digest))
         if special is not None and special.extent and self._config.reorder is not None:
             self.late.hold(packets, special.extent, due_ns + self._config.reorder.within_ns)
         elif self._overtaking:
-            for packet in packets:
-                heapq.heappush(self.heap, packet)
+            for each in packets:
+                heapq.heappush(self.heap, each)
         else:
             self.line.extend(packets)
         return None
