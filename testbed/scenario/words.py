@@ -15,7 +15,6 @@ from testbed.scenario.names import did_you_mean
 
 QUOTED: Final = r'"[^"]*"'
 _WORD: Final = re.compile(rf"(?:{QUOTED}|[^\s\"])+|\"")
-_COMMA: Final = re.compile(rf"({QUOTED})|\s*,\s*")
 
 
 class Words:
@@ -26,7 +25,7 @@ class Words:
             raise QuantityError(f"expected {form} (got {bare(text)})", wanted=form, got=text)
         self.text = text
         self.form = form
-        self._words = _WORD.findall(_COMMA.sub(lambda found: found[1] or ",", text))
+        self._words = list(_split(text))
         self._place = 0
         if not self._words:
             raise self.error("nothing")
@@ -91,6 +90,18 @@ class Words:
             except QuantityError as error:
                 raise self.error(f"{name}: {error}") from error
             yield name, found
+
+
+def _split(text: str) -> Iterator[str]:
+    """The words of a text; blanks beside a comma part none."""
+    parts: list[str] = []
+    for found in _WORD.finditer(text):
+        if parts and not (parts[-1].endswith(",") or found[0].startswith(",")):
+            yield "".join(parts)
+            parts = []
+        parts.append(found[0])
+    if parts:
+        yield "".join(parts)
 
 
 def unquoted(word: str) -> str:

@@ -186,7 +186,10 @@ def test_every_file_of_a_recording_is_documented(recording: tuple[Path, summary.
 
 
 def test_scenario_page_has_every_key() -> None:
-    assert names_of_types(REFERENCE / "scenario_file.md") == structs(model)
+    wanted = structs(model)
+    # A link has every setting of a direction, which stand in their own table.
+    wanted["Link"] = sorted(set(wanted["Link"]) - set(wanted["Way"]))
+    assert names_of_types(REFERENCE / "scenario_file.md") == wanted
 
 
 def test_the_import_contract_is_drawn_as_it_is_checked() -> None:

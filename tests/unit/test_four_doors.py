@@ -83,7 +83,7 @@ def by_file(tmp_path: Path) -> Any:
 def toml(value: Any) -> str:
     if isinstance(value, tuple):
         return f"[{', '.join(toml(item) for item in value)}]"
-    return '"' + value + '"'
+    return f'"{value}"'
 
 
 @pytest.mark.parametrize(("name", "text"), [*CASES, ("schedule", SCHEDULE)])

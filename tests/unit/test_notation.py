@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -253,6 +254,19 @@ def test_a_long_text_is_shown_by_its_beginning() -> None:
     with pytest.raises(QuantityError) as caught:
         notation.parse_loss(text)
     assert len(str(caught.value)) < 500
+
+
+@pytest.mark.parametrize("setting", sorted(PARSERS))
+@pytest.mark.parametrize(
+    "text",
+    [" " * 300_000 + "x", "1" + " " * 300_000 + "1", ", " * 100_000, '"' * 100_001, "1," * 100_000],
+    ids=["blanks", "blanks within", "commas", "quotes", "a list"],
+)
+def test_a_long_text_takes_no_long_time(setting: str, text: str) -> None:
+    began = time.process_time()
+    with pytest.raises(QuantityError):
+        PARSERS[setting](text)
+    assert time.process_time() - began < 2  # what grows with the square of it would take minutes
 
 
 KNOWN_WORDS = """
