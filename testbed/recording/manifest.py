@@ -10,6 +10,7 @@ import msgspec
 from testbed.errors import RecordingError
 from testbed.recording.layout import Layout, write_atomically
 from testbed.scenario import Scenario
+from testbed.scenario.checked import recorded
 from testbed.scenario.impairments import Loss, Outage, Pick, Reorder, Trace, Variation
 from testbed.scenario.model import DirectionName
 from testbed.scenario.queues import Queue
@@ -205,6 +206,7 @@ def read_manifest(layout: Layout) -> Manifest:
                 wanted=str(FORMAT),
                 got=found,
             )
-        return msgspec.json.decode(data, type=Manifest)
+        with recorded():
+            return msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RecordingError(f"{path} is damaged: {error}", where=str(path)) from error

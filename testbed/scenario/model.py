@@ -7,14 +7,15 @@ checks every field and raises one `ScenarioError` with all the problems.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Set
-from typing import Any, ClassVar, Final, Literal, get_args, get_origin
+from collections.abc import Callable, Mapping, Set
+from typing import Any, ClassVar, Final, Literal
 
 import msgspec
 
 from testbed import units
-from testbed.errors import Problem, QuantityError, ScenarioError, shortened, shown
-from testbed.scenario import notation, reading
+from testbed.errors import Problem, QuantityError, ScenarioError, shown
+from testbed.scenario import notation
+from testbed.scenario.checked import Checked
 from testbed.scenario.impairments import Trace
 
 Probes = Literal["all", "light", "none"]
@@ -28,88 +29,6 @@ DEFAULT_REQUESTS = 100
 """How many requests are made when neither a number nor a duration is asked for: every load is
 bounded.
 """
-
-
-class _Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A struct that checks itself when it is made."""
-
-    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = {}
-    """What reads those of its fields that are quantities."""
-
-    def __post_init__(self) -> None:
-        found: dict[str, list[Problem]] = {}
-        for field in msgspec.structs.fields(self):
-            problems = self._problems_of(field)
-            if problems:
-                found[field.name] = problems
-        problems = [problem for each in found.values() for problem in each]
-        problems += self._problems(found.keys())
-        if problems:
-            raise ScenarioError(problems)
-
-    def _problems_of(self, field: msgspec.structs.FieldInfo) -> list[Problem]:
-        """What is wrong with one field by itself. A list becomes a tuple where one is wanted."""
-        value = getattr(self, field.name)
-        parse = self._quantities.get(field.name)
-        if parse is not None:
-            return [] if value is None else _complaint(field.name, value, parse)
-        if get_origin(field.type) is dict:
-            return list(_problems_of_table(field, value))
-        try:
-            converted = msgspec.convert(value, field.type)
-        except msgspec.ValidationError:
-            return [Problem(field.name, reading.expected(field.type, value))]
-        if isinstance(converted, msgspec.Struct) and type(value) is not field.type:
-            return [Problem(field.name, reading.expected(field.type, value))]
-        if isinstance(converted, tuple):
-            msgspec.structs.force_setattr(self, field.name, converted)
-        return _unwritable(field.name, value)
-
-    def _problems(self, wrong: Set[str]) -> list[Problem]:
-        """What else is wrong; `wrong` are the fields that have a problem already."""
-        return []
-
-
-def _complaint(where: str, text: Any, parse: Callable[[str], Any]) -> list[Problem]:
-    try:
-        parse(text)
-    except QuantityError as error:
-        return [Problem(where, str(error))]
-    return _unwritable(where, text)
-
-
-def _problems_of_table(field: msgspec.structs.FieldInfo, table: object) -> Iterator[Problem]:
-    """What is wrong with a table whose keys are names that people choose."""
-    if not isinstance(table, dict):
-        yield Problem(field.name, reading.expected(field.type, table))
-        return
-    kind = get_args(field.type)[1]
-    for name, value in table.items():
-        where = f'{field.name}."{name}"'
-        try:
-            msgspec.convert({name: value}, field.type)
-        except msgspec.ValidationError:
-            wanted = (kind, value) if isinstance(name, str) else (str, name)
-            yield Problem(where, reading.expected(*wanted))
-            continue
-        yield from _unwritable(where, name)
-        yield from _unwritable(where, value)
-
-
-def _unwritable(where: str, value: object) -> list[Problem]:
-    """A text that no file can hold: bytes of a command line that are no UTF-8."""
-    for text in value if isinstance(value, tuple | list) else [value]:
-        if isinstance(text, str) and not _is_unicode(text):
-            return [Problem(where, f"expected text in UTF-8 (got {shortened(text)!a})")]
-    return []
-
-
-def _is_unicode(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
@@ -126,7 +45,7 @@ _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
 """What reads each setting of a direction."""
 
 
-class Way(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Way(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What one direction of a link does to packets. None: not set, the topology's value stands.
 
     The notation of each text is in `testbed.scenario.notation`.
@@ -262,7 +181,7 @@ class Link(Way, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.forward if direction == "forward" else self.reverse
 
 
-class Load(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Load(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the clients ask for.
 
     With `rate` the loop is open: requests start when they are due, whatever became of the earlier
@@ -342,12 +261,12 @@ class Load(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return 0 if self.body is None else units.parse_size_bytes(self.body)
 
 
-class Scenario(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment, complete but for the seed, which a run draws and records when it is None."""
 
     topology: str
     """A topology's short name, or ``FILE.py:Class`` for any Mininet `Topo`."""
-    topology_options: dict[str, int | float | str | bool] = {}
+    topology_options: dict[str, int | float | str | bool] = msgspec.field(default_factory=dict)
     """Keyword arguments of the `Topo`, such as ``n = 3`` for the dumbbell."""
     app: str = "hello"
     """A short name out of apps/, or ``module:attribute``."""
@@ -355,7 +274,7 @@ class Scenario(_Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     load: Load = Load()
     link: Link = Link()
     """Settings of the links that the topology marks as bottleneck."""
-    links: dict[str, Link] = {}
+    links: dict[str, Link] = msgspec.field(default_factory=dict)
     """Settings of single links by name (``r1-server``), over those of `link`."""
     congestion_control: str = "cubic"
     """TCP congestion control of every host."""
