@@ -55,15 +55,16 @@ def _relay(found: Found) -> Iterator[Reason]:
     relayed = [p for p in found.passages if p.way.link.wire == "relay"]
     if not relayed:
         return
-    overflowed = 0
+    overflowed = never_read = 0
     for passage in relayed:
         name, direction = passage.way.link.name, passage.way.name
         counted = relay_count(found.evidence, name, direction, "overflowed") or 0
+        never_read += relay_count(found.evidence, name, direction, "ring_dropped") or 0
         logged = 0
         if passage.records is not None:
             logged = int((passage.records["fate"] == OVERFLOW).sum())
         overflowed += max(counted, logged)
-    yield judge.relay_overflow(overflowed)
+    yield judge.relay_overflow(overflowed + never_read)
     slowest = _slowest_bit_s(found)
     for passage in relayed:
         label, records = passage.way.label, passage.records

@@ -89,14 +89,16 @@ def _relay(evidence: Evidence, passage: Passage) -> list[LedgerRow]:
         unmatched = int((wire.to_relay == NONE).sum())
         original = (records["flags"] & COPY) == 0
         unsent = int((inverse(wire.to_relay, len(records)) == NONE)[original].sum())
+        never_read = relay_count(evidence, link.name, direction, "ring_dropped") or 0
         rows.append(
             row(
                 f"{label}: sender to relay",
                 wire.to_relay.size,
                 len(records) - fates["copies"],
+                never_read,
                 0,
-                0,
-                strangers=unmatched + unsent,
+                strangers=max(0, unmatched - never_read) + unsent,
+                note="dropped: by the TAP device's full ring" if never_read else "",
             )
         )
     if wire.relay_to_receiver is not None and wire.received_ns is not None:

@@ -99,7 +99,7 @@ def relay_overflow(overflowed_packets: int) -> Reason:
     return _counted(
         "relay overflow",
         overflowed_packets,
-        "the relay dropped {} packets because it could not write them",
+        "the relay dropped {} packets because it could not take or write them",
     )
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from html import escape
 from typing import Final
 
-from testbed.recording.manifest import Direction, LinkRecord, Manifest, Node
-from testbed.report import format as scale
+from testbed.recording.manifest import LinkRecord, Manifest, Node
+from testbed.report import settings
 
 _SHORTEST_LINK: Final = 110
 _LETTER: Final = 7.2
@@ -23,6 +23,8 @@ _NODE_WIDTH: Final = 104
 _NODE_HEIGHT: Final = 48
 _MARGIN: Final = 24
 _LABEL_ROW: Final = 16
+_LABEL_LINES: Final = 2
+"""So many lines of a label have room beside a node."""
 _HALF_GAP: Final = 5
 """From the middle of a link to the line of one direction."""
 
@@ -50,9 +52,10 @@ def draw(manifest: Manifest) -> Picture | None:
     labels = [_labels(link) for link in manifest.links if rows == 1 or link.bottleneck]
     longest = max((len(text) for pair in labels for side in pair for text in side), default=0)
     gap = _NODE_WIDTH + max(_SHORTEST_LINK, round(longest * _LETTER) + _MARGIN)
-    top = _MARGIN
+    most = max((len(side) for pair in labels for side in pair), default=0)
+    top = _MARGIN + max(0, most - _LABEL_LINES) * _LABEL_ROW
     width = 2 * _MARGIN + _NODE_WIDTH + (len(columns) - 1) * gap
-    height = top + _MARGIN + _NODE_HEIGHT + (rows - 1) * _ROW
+    height = 2 * top + _NODE_HEIGHT + (rows - 1) * _ROW
     places = {}
     for index, column in enumerate(columns):
         first = top + _NODE_HEIGHT / 2 + (rows - len(column)) * _ROW / 2
@@ -159,38 +162,22 @@ def _aside(start: _Place, end: _Place) -> tuple[_Place, _Place]:
 
 def _is_symmetric(link: LinkRecord) -> bool:
     forward, reverse = link.forward, link.reverse
-    return _words(forward) == _words(reverse) and forward.bottleneck == reverse.bottleneck
+    return (
+        settings.lines(forward) == settings.lines(reverse)
+        and forward.bottleneck == reverse.bottleneck
+    )
 
 
 def _labels(link: LinkRecord) -> tuple[list[str], list[str]]:
     """What stands above a link and below it: its settings, or those of either direction."""
-    above = _words(link.forward)
-    return (above, []) if _is_symmetric(link) else (above, _words(link.reverse))
+    above = settings.lines(link.forward)
+    return (above, []) if _is_symmetric(link) else (above, settings.lines(link.reverse))
 
 
 def _sentence(link: LinkRecord) -> str:
     """A link in words, direction by direction."""
     ways = (link.forward, link.reverse)
-    return "; ".join(
-        f"{one.sender} → {one.receiver}: {' · '.join(_words(one)) or 'not shaped'}" for one in ways
-    )
-
-
-def _words(way: Direction) -> list[str]:
-    """Two short lines: capacity and queue, delay and loss."""
-    first = []
-    if way.capacity_bit_s is not None:
-        first.append(scale.rate(way.capacity_bit_s))
-    if way.queue_packets is not None:
-        first.append(f"queue {scale.count(way.queue_packets)} p")
-    elif way.queue_bytes is not None:
-        first.append(f"queue {scale.size(way.queue_bytes)}")
-    second = []
-    if way.delay_ns:
-        second.append(scale.duration(way.delay_ns))
-    if way.loss_ratio:
-        second.append(f"{scale.percent(way.loss_ratio)} loss")
-    return [" · ".join(part) for part in (first, second) if part]
+    return "; ".join(f"{one.sender} → {one.receiver}: {settings.sentence(one)}" for one in ways)
 
 
 def _short(text: str, most: int) -> str:

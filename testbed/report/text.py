@@ -18,21 +18,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Final
 
-from rich import box
 from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from testbed.analysis.summary import Http, Ledger, LedgerRow, LinkDirection, Summary
+from testbed.analysis.summary import Http, Ledger, LedgerRow, Summary
 from testbed.recording.manifest import Manifest
 from testbed.report import format as scale
-from testbed.report import wording
+from testbed.report import link_table, wording
 from testbed.report.format import clean
 
 WIDEST: Final = 120
-_ROOMY: Final = 106
-"""From this width on there is room for a third figure and for more columns."""
 _STYLES: Final = {"faithful": "bold green", "degraded": "bold yellow", "invalid": "bold red"}
 _MEANINGS: Final = {
     "faithful": "the emulation can be trusted",
@@ -58,7 +55,7 @@ def render(
     parts += _section("HTTP", _http(summary.http))
     parts += _section("Layers", _layers(summary, width - 2))
     if summary.links:
-        parts += _section("Links", _links(summary, width - 2))
+        parts += _section("Links", link_table.render(summary, manifest, width - 2))
     parts += _section("Ledger", _ledger(summary.ledger))
     parts += _section("Why this verdict", _reasons(summary))
     warnings = [*summary.warnings, *(manifest.warnings if manifest else [])]
@@ -167,7 +164,7 @@ def _layers(summary: Summary, width: int) -> RenderableType:
     """A table by hand: a layer that was not observed has one cell across all columns."""
     name_width = 12
     column = (width - name_width) // len(wording.ASPECTS)
-    most = 3 if width >= _ROOMY else 2
+    most = 3 if width >= link_table.ROOMY else 2
 
     def line(cells: Sequence[Text], widths: Sequence[int]) -> Table:
         table = Table.grid(padding=(0, 1, 0, 0))
@@ -205,56 +202,6 @@ def _cell(cell: wording.Cell, most: int, width: int) -> Text:
     return Text(text, style="" if cell.telling else _DIM)
 
 
-def _links(summary: Summary, width: int) -> RenderableType:
-    roomy = width >= _ROOMY
-    table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False, show_edge=False)
-    table.add_column("", overflow="fold")
-    heads = ["sent", *(["delivered"] if roomy else []), "lost", "out of\norder", "queue\ndrops"]
-    heads += ["one-way delay\np50 / p99", *(["capacity"] if roomy else []), "peak\nuse"]
-    for head in heads:
-        table.add_column(head, justify="right", vertical="bottom", no_wrap=True)
-    for name, directions in summary.links.items():
-        ends = name.partition("-")[::2]
-        for way, seen in directions.items():
-            sender, receiver = ends if way == "forward" else ends[::-1]
-            cells = [Text(clean(f"{sender} → {receiver}")), *_link_cells(seen, roomy=roomy)]
-            table.add_row(*cells)
-    return table
-
-
-def _link_cells(seen: LinkDirection, *, roomy: bool) -> list[Text]:
-    lost = _number(seen.lost_packets)
-    if seen.lost_packets and seen.sent_packets:
-        lost.append(f" ({scale.percent(seen.lost_packets / seen.sent_packets)})")
-    delay = seen.one_way_delay_ns
-    delays = (
-        f"{scale.duration(delay.p50)} / {scale.duration(delay.p99)}" if delay else scale.NOTHING
-    )
-    use = None
-    if seen.peak_throughput_bit_s is not None and seen.capacity_bit_s:
-        use = seen.peak_throughput_bit_s / seen.capacity_bit_s
-    return [
-        _number(seen.sent_packets),
-        *([_number(seen.delivered_packets)] if roomy else []),
-        lost,
-        _number(seen.reordered_packets),
-        _number(seen.queue_dropped_packets),
-        Text(delays, style="" if delay else _DIM),
-        *([_capacity(seen)] if roomy else []),
-        Text(scale.percent(use), style="" if use else _DIM),
-    ]
-
-
-def _capacity(seen: LinkDirection) -> Text:
-    if seen.capacity_bit_s is None:
-        return Text("not shaped", style=_DIM)
-    return Text(scale.rate(seen.capacity_bit_s))
-
-
-def _number(value: int | None) -> Text:
-    return Text(scale.count(value), style="" if value else _DIM)
-
-
 def _ledger(ledger: Ledger) -> RenderableType:
     observed = [row for row in ledger.rows if row.balanced is not None]
     wrong = [row for row in observed if not row.balanced]
@@ -274,8 +221,9 @@ def _ledger(ledger: Ledger) -> RenderableType:
 def ledger_sentence(row: LedgerRow) -> str:
     """A row of the ledger as an equation in words."""
     count = scale.count
+    made = f"{count(row.made)} made, " if row.made else ""
     return (
-        f"{row.what}: {count(row.entered)} entered, {count(row.left)} left, "
+        f"{row.what}: {count(row.entered)} entered, {made}{count(row.left)} left, "
         f"{count(row.dropped)} dropped, {count(row.held)} held; "
         f"{count(row.difference)} not accounted for{f' ({row.note})' if row.note else ''}"
     )
