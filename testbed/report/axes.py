@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any, Final
 
 from testbed.report import format as scale
@@ -17,6 +18,11 @@ TIME_TITLE: Final = "time since the load began (s)"
 _DASHES: Final = ("solid", "dot", "dashdot", "longdash")
 _WITHIN_SIGHT: Final = 0.12
 """A limit is drawn when the data comes at least this close to it; else it would press them flat."""
+_MOST_MARKS: Final = 50
+"""Changes that are drawn; more would be a hatching."""
+_MOST_NAMED: Final = 4
+_MARK_LETTERS: Final = 26
+_MARK_MARGIN: Final = 26
 _LOG_FROM: Final = 12
 """An axis is logarithmic from this ratio between its largest and its middle value on."""
 
@@ -116,6 +122,47 @@ def time_axis(of: Json, duration_ns: int, lines: Sequence[Sequence[int]]) -> Non
     ends_ns = [times[-1] for times in lines if times]
     end = seconds(max([duration_ns, *ends_ns, 1]))
     of["xaxis"]["range"] = [-0.01 * end, 1.01 * end]
+
+
+def marks(of: Json, changes: Sequence[tuple[int, str]]) -> None:
+    """A line down at each of these times, with a few words where there are few.
+
+    Args:
+        of: the layout.
+        changes: times in ns since the origin, and what was changed.
+    """
+    shown = list(dict.fromkeys(changes))[:_MOST_MARKS]
+    for t_ns, text in shown:
+        x = seconds(t_ns)
+        of.setdefault("shapes", []).append(
+            {
+                "type": "line",
+                "xref": "x",
+                "x0": x,
+                "x1": x,
+                "yref": "paper",
+                "y0": 0,
+                "y1": 1,
+                "layer": "below",
+                "line": {"color": "--limit", "width": 1, "dash": "dot"},
+            }
+        )
+        if len(shown) <= _MOST_NAMED:
+            short = text if len(text) <= _MARK_LETTERS else text[: _MARK_LETTERS - 1] + "…"
+            of.setdefault("annotations", []).append(
+                {
+                    "x": x,
+                    "xanchor": "left",
+                    "yref": "paper",
+                    "y": 1,
+                    "yanchor": "bottom",
+                    "text": escape(short),
+                    "showarrow": False,
+                    "font": {"color": "--limit", "size": 11},
+                }
+            )
+    if "annotations" in of and shown and len(shown) <= _MOST_NAMED:
+        of["margin"]["t"] = _MARK_MARGIN
 
 
 def latency_axis(axis: Json, ordered_ns: Sequence[int]) -> Unit:

@@ -57,6 +57,7 @@ def latency_over_time(series: Series) -> Chart | NoChart:
     kept = axes.thinned(points, MAX_POINTS, keep=lambda point: point[2], weight=lambda p: p[1])
     layout = axes.layout(axes.TIME_TITLE, "latency")
     axes.time_axis(layout, series.duration_ns, [sorted(point[0] for point in points)])
+    axes.marks(layout, _changes(series))
     unit = axes.latency_axis(layout["yaxis"], sorted(point[1] for point in points))
     completed = [point for point in kept if not point[2]]
     failed = [point for point in kept if point[2]]
@@ -122,6 +123,7 @@ def throughput(series: Series) -> Chart | NoChart:
     layout = axes.layout(axes.TIME_TITLE, f"throughput ({unit.name})")
     layout["hovermode"] = "x unified"
     axes.time_axis(layout, series.duration_ns, [one.t_ns for one in lines])
+    axes.marks(layout, _changes(series))
     data = [
         {
             **axes.line(place, _way(one), _times(one.t_ns), visible=place < shown),
@@ -154,6 +156,7 @@ def queue_length(series: Series, bottlenecks: frozenset[Way] = frozenset()) -> C
     layout = axes.layout(axes.TIME_TITLE, "queue (packets)")
     layout["hovermode"] = "x unified"
     axes.time_axis(layout, series.duration_ns, [one.t_ns for one in lines])
+    axes.marks(layout, _changes(series))
     data = [
         {
             **axes.line(place, _queue_name(one), _times(one.t_ns), visible=place < shown),
@@ -190,6 +193,11 @@ def _marks(
         "hovertemplate": "%{text}<extra>" + name + "</extra>",
         "marker": {"color": colour, "symbol": symbol, "size": size, "opacity": opacity},
     }
+
+
+def _changes(series: Series) -> list[tuple[int, str]]:
+    """Changes of links, both directions in one."""
+    return list(dict.fromkeys((one.t_ns, one.text) for one in series.changes))
 
 
 def _not_observed(series: Series, name: str, otherwise: str) -> NoChart:

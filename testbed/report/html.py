@@ -23,11 +23,11 @@ import msgspec
 
 from testbed.analysis.series import Series
 from testbed.analysis.series import build as build_series
-from testbed.analysis.summary import LinkDirection, Summary
+from testbed.analysis.summary import Impairment, LinkDirection, Summary
 from testbed.errors import MachineError, RecordingError
 from testbed.recording.layout import Layout, open_layout, write_atomically
 from testbed.recording.manifest import Manifest, read_manifest
-from testbed.report import drawing, figures, wording
+from testbed.report import drawing, figures, link_table, settings, wording
 from testbed.report import format as scale
 from testbed.report.text import repeat_command
 from testbed.scenario.file import as_toml
@@ -112,6 +112,10 @@ def render(
         rows=wording.rows(summary.layers),
         aspects=wording.ASPECTS,
         links=_links(manifest, summary),
+        in_play=link_table.in_play(summary),
+        impairments=_impairments(manifest, summary),
+        settings=settings.described(manifest),
+        changes=settings.changes(manifest),
         started=_moment(manifest.started_utc),
         figures=_script_json(drawn),
         sentences={
@@ -186,6 +190,20 @@ def _links(manifest: Manifest, summary: Summary) -> list[tuple[str, str, LinkDir
                 one = record.forward if way == "forward" else record.reverse
                 found.append((one.sender, one.receiver, seen, one.bottleneck))
     return found
+
+
+def _impairments(manifest: Manifest, summary: Summary) -> list[tuple[str, str, str, Impairment]]:
+    """Sender, receiver, since when, and what was asked for against what was done."""
+    return [
+        (
+            sender,
+            receiver,
+            "" if one.since_ns is None else scale.duration(one.since_ns),
+            one,
+        )
+        for sender, receiver, seen, _ in _links(manifest, summary)
+        for one in seen.impairments
+    ]
 
 
 def _script_json(value: Any) -> str:

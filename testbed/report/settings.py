@@ -60,8 +60,10 @@ def _described(link: LinkRecord) -> Iterable[tuple[str, str]]:
         if forward:
             yield f"{first} ↔ {second}", sentence(link.forward)
         return
-    yield f"{first} → {second}", sentence(link.forward)
-    yield f"{second} → {first}", sentence(link.reverse)
+    if forward:
+        yield f"{first} → {second}", sentence(link.forward)
+    if reverse:
+        yield f"{second} → {first}", sentence(link.reverse)
 
 
 def _rate(way: Direction) -> Sequence[str]:
@@ -84,8 +86,9 @@ def _delay_and_loss(way: Direction) -> Sequence[str]:
     if way.delay_ns:
         parts.append(scale.duration(way.delay_ns))
     if way.delay_variation is not None and way.delay_variation.spread_ns:
-        varies = f"± {texts.variation_text(way.delay_variation)}"
-        parts = [" ".join([*parts, varies])]
+        varies = way.delay_variation
+        shape = texts.variation_text(varies).partition(" ")[2]
+        parts = [" ".join([*parts, f"± {scale.duration(varies.spread_ns)} {shape}"])]
     if way.loss is not None and not isinstance(way.loss, Bernoulli):
         parts.append(f"loss {texts.loss_text(way.loss)}")
     elif way.loss_ratio:
