@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from html import escape
 from typing import Any, Final
 
 from testbed.report import format as scale
@@ -20,9 +19,7 @@ _WITHIN_SIGHT: Final = 0.12
 """A limit is drawn when the data comes at least this close to it; else it would press them flat."""
 _MOST_MARKS: Final = 50
 """Changes that are drawn; more would be a hatching."""
-_MOST_NAMED: Final = 4
-_MARK_LETTERS: Final = 26
-_MARK_MARGIN: Final = 26
+_MARK_MARGIN: Final = 24
 _LOG_FROM: Final = 12
 """An axis is logarithmic from this ratio between its largest and its middle value on."""
 
@@ -124,15 +121,9 @@ def time_axis(of: Json, duration_ns: int, lines: Sequence[Sequence[int]]) -> Non
     of["xaxis"]["range"] = [-0.01 * end, 1.01 * end]
 
 
-def marks(of: Json, changes: Sequence[tuple[int, str]]) -> None:
-    """A line down at each of these times, with a few words where there are few.
-
-    Args:
-        of: the layout.
-        changes: times in ns since the origin, and what was changed.
-    """
-    shown = list(dict.fromkeys(changes))[:_MOST_MARKS]
-    for t_ns, text in shown:
+def marks(of: Json, times_ns: Sequence[int]) -> None:
+    """A line down at each of these times, with its number, from 1; in `of`, the layout."""
+    for number, t_ns in enumerate(times_ns[:_MOST_MARKS], 1):
         x = seconds(t_ns)
         of.setdefault("shapes", []).append(
             {
@@ -144,24 +135,21 @@ def marks(of: Json, changes: Sequence[tuple[int, str]]) -> None:
                 "y0": 0,
                 "y1": 1,
                 "layer": "below",
-                "line": {"color": "--limit", "width": 1, "dash": "dot"},
+                "line": {"color": "--limit", "width": 1.5, "dash": "dot"},
             }
         )
-        if len(shown) <= _MOST_NAMED:
-            short = text if len(text) <= _MARK_LETTERS else text[: _MARK_LETTERS - 1] + "…"
-            of.setdefault("annotations", []).append(
-                {
-                    "x": x,
-                    "xanchor": "left",
-                    "yref": "paper",
-                    "y": 1,
-                    "yanchor": "bottom",
-                    "text": escape(short),
-                    "showarrow": False,
-                    "font": {"color": "--limit", "size": 11},
-                }
-            )
-    if "annotations" in of and shown and len(shown) <= _MOST_NAMED:
+        of.setdefault("annotations", []).append(
+            {
+                "x": x,
+                "yref": "paper",
+                "y": 1,
+                "yanchor": "bottom",
+                "text": str(number),
+                "showarrow": False,
+                "font": {"color": "--limit", "size": 12},
+            }
+        )
+    if times_ns:
         of["margin"]["t"] = _MARK_MARGIN
 
 
@@ -213,14 +201,15 @@ def limit(of: Json, y: float, text: str, highest: float) -> Json | None:
     The last point of the line draws nothing: it makes room for the name.
     """
     near = highest >= _WITHIN_SIGHT * y
-    of.setdefault("annotations", []).append(
+    above = sum("far above" in one["text"] for one in of.setdefault("annotations", []))
+    of["annotations"].append(
         {
             "xref": "paper",
             "x": 1,
             "xanchor": "right",
             **({"y": y} if near else {"yref": "paper", "y": 1}),
             "yanchor": "bottom" if near else "top",
-            "yshift": 0 if near else -16 * len(of.get("annotations", [])),
+            "yshift": 0 if near else -16 * above,
             "text": text if near else f"{text}, far above",
             "showarrow": False,
             "font": {"color": "--limit", "size": 12},

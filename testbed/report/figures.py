@@ -195,9 +195,9 @@ def _marks(
     }
 
 
-def _changes(series: Series) -> list[tuple[int, str]]:
-    """Changes of links, both directions in one."""
-    return list(dict.fromkeys((one.t_ns, one.text) for one in series.changes))
+def _changes(series: Series) -> list[int]:
+    """When links were changed; the same change of several directions once, as in the table."""
+    return [t_ns for t_ns, _ in dict.fromkeys((one.t_ns, one.text) for one in series.changes)]
 
 
 def _not_observed(series: Series, name: str, otherwise: str) -> NoChart:

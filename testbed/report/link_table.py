@@ -27,7 +27,9 @@ def render(summary: Summary, manifest: Manifest | None, width: int) -> Renderabl
     if manifest is not None:
         rows = [(name, text) for name, text in settings.described(manifest)]
         changes = settings.changes(manifest)
-        rows += [(f"{name}, from {when}", text) for when, name, text in changes[:_MOST_CHANGES]]
+        rows += [
+            (f"from {one.when}", f"{one.where}: {one.text}") for one in changes[:_MOST_CHANGES]
+        ]
         if len(changes) > _MOST_CHANGES:
             rows.append(("", f"and {len(changes) - _MOST_CHANGES} more changes"))
         if rows:

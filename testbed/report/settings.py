@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from testbed.recording.manifest import Direction, LinkRecord, Manifest
 from testbed.report import format as scale
@@ -28,21 +29,38 @@ def described(manifest: Manifest) -> list[tuple[str, str]]:
     return [pair for link in manifest.links for pair in _described(link)]
 
 
-def changes(manifest: Manifest) -> list[tuple[str, str, str]]:
-    """When, where and what was changed while the run went on; both directions in one if alike."""
-    ends = {link.name: link for link in manifest.links}
-    found: dict[tuple[int, str, str], list[str]] = {}
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change of one or more directions."""
+
+    number: int
+    """By time, from 1; its mark in the charts has the same."""
+    when: str
+    where: str
+    text: str
+
+
+def changes(manifest: Manifest) -> list[Change]:
+    """What was changed while the run went on; directions that were changed alike in one."""
+    links = {link.name: link for link in manifest.links}
+    found: dict[tuple[int, str], dict[str, list[str]]] = {}
     for change in manifest.changes:
-        link = ends.get(change.link)
-        if link is not None:
-            way = link.forward if change.direction == "forward" else link.reverse
-            key = change.at_ns, change.link, change.text
-            found.setdefault(key, []).append(f"{way.sender} → {way.receiver}")
+        link = links.get(change.link)
+        where = found.setdefault((change.at_ns, change.text), {})
+        if link is None:
+            where[change.link] = [f"{change.link} {change.direction}"]
+            continue
+        way = link.forward if change.direction == "forward" else link.reverse
+        where.setdefault(change.link, []).append(f"{way.sender} → {way.receiver}")
     start_ns = manifest.load_started_ns
     return [
-        (_when(at_ns, start_ns), names[0].replace("→", "↔") if len(names) == 2 else names[0], text)
-        for (at_ns, _, text), names in found.items()
+        Change(number, _when(at_ns, start_ns), ", ".join(map(_both, where.values())), text)
+        for number, ((at_ns, text), where) in enumerate(found.items(), 1)
     ]
+
+
+def _both(names: Sequence[str]) -> str:
+    return names[0].replace("→", "↔") if len(names) > 1 else names[0]
 
 
 def _when(at_ns: int, start_ns: int | None) -> str:
