@@ -173,6 +173,12 @@ class TestBinomial:
         found = binomial.interval(successes, trials, 0.95)
         assert found == pytest.approx((low, high), abs=5e-5)
 
+    def test_dependent_trials_tell_as_much_as_fewer_independent_ones(self) -> None:
+        assert binomial.interval(50, 1000, variance_factor=10) == binomial.interval(5, 100)
+        narrow, wide = binomial.interval(37, 999), binomial.interval(37, 999, variance_factor=7.4)
+        assert wide[0] < narrow[0] < narrow[1] < wide[1]
+        assert binomial.interval(0, 3, variance_factor=7)[0] == 0
+
     @given(st.integers(1, 60), st.data())
     def test_tail_probabilities_are_exact(self, n: int, data: st.DataObject) -> None:
         k = data.draw(st.integers(1, n))

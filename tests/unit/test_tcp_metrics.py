@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from testbed.analysis.captures import Packets
 from testbed.analysis.metrics.streams import Streams, streams
 from testbed.analysis.metrics.tcp import (
+    CORRUPTED,
     Explained,
     arrivals,
     duplicate_acks,
     explain,
+    overtaken,
     retransmitted,
     zero_windows,
 )
@@ -119,6 +121,36 @@ class TestExplain:
 
     def test_nothing(self) -> None:
         assert explain(segments(), fates()) == Explained(0, 0, 0, 0)
+
+    def test_a_corrupted_segment_never_arrived(self) -> None:
+        sent = segments((0, 100), (100, 200), (0, 100), (100, 200))
+        found = explain(sent, fates(CORRUPTED, 0, 1, 1))
+        assert found == Explained(2, 1, 0, 0, explained_by_corruption=1)
+
+    def test_of_spurious_ones_those_of_overtaken_segments_are_told(self) -> None:
+        sent = segments((0, 100), (100, 200), (0, 100), (100, 200))
+        late = np.array([True, False, False, False])
+        found = explain(sent, fates(1, 1, 1, 1), late)
+        assert found == Explained(2, 0, 2, 0, spurious_by_reordering=1)
+
+    @given(st.lists(st.tuples(st.integers(0, 2), st.integers(0, 9), st.booleans()), max_size=20))
+    def test_overtaken_against_pairs(self, sent: list[tuple[int, int, bool]]) -> None:
+        sent = sorted(sent, key=lambda one: one[0])
+        stream, when, came = (
+            (np.array(column) for column in zip(*sent, strict=True))
+            if sent
+            else (np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.bool_))
+        )
+        nothing = np.zeros(len(sent), np.int64)
+        found = overtaken(Streams(nothing, stream, nothing, nothing), when, came)
+        expected = [
+            arrived
+            and any(
+                other == mine and there and then < time for other, then, there in sent[place + 1 :]
+            )
+            for place, (mine, time, arrived) in enumerate(sent)
+        ]
+        assert found.tolist() == expected
 
     @given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 4), st.sampled_from([0, 1]))))
     def test_against_byte_by_byte(self, sent: list[tuple[int, int, int]]) -> None:
