@@ -38,7 +38,8 @@ def periods(wire: Literal["relay", "kernel"], *changes: tuple[int, dict[str, Any
 
 
 def at(found: Periods, *t_ns: int) -> list[int]:
-    return found.at(np.array(t_ns, np.int64)).tolist()
+    places: list[int] = found.at(np.array(t_ns, np.int64)).tolist()
+    return places
 
 
 def test_what_never_changes_has_one_period() -> None:
