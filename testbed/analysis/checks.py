@@ -16,6 +16,7 @@ from testbed.analysis.layers import lateness_ns
 from testbed.analysis.ledger_rows import relay_count
 from testbed.analysis.matching import NONE
 from testbed.analysis.metrics.quantiles import quantiles
+from testbed.analysis.metrics.throughput import PEAK_WINDOW_NS, peak_bit_s
 from testbed.analysis.periods import UNSURE, Periods
 from testbed.analysis.summary import Http, Ledger, LinkDirection, Quantiles, Reason, Verdict
 from testbed.analysis.transits import Transit
@@ -48,6 +49,7 @@ def _reasons(found: Found, ledger: Ledger, http: Http, links: Links) -> Iterator
         yield late
     yield judge.stolen_cpu(manifest.stolen_cpu_ratio)
     yield from _realised(found, links)
+    yield from _capacities(found)
     yield from _queues(found)
 
 
@@ -175,6 +177,24 @@ def _realised(found: Found, links: Links) -> Iterator[Reason]:
                 judge.realised(passage.way.label, one) for one in seen if one.impairment == name
             )
             yield from judge.worst(reason for reason in mine if reason is not None)
+
+
+def _capacities(found: Found) -> Iterator[Reason]:
+    """Of directions whose capacity changed: what was built is read back when it is built."""
+    for passage in found.passages:
+        sent_ns, size = passage.wire.sent_ns, passage.wire.sent_bytes
+        changed = len({way.capacity_bit_s for way in passage.periods.settings}) > 1
+        if sent_ns is None or size is None or not changed:
+            continue
+        reasons = []
+        for period in passage.periods.periods:
+            capacity = period.settings.capacity_bit_s
+            mine = (sent_ns >= period.shaped_ns) & (sent_ns < period.end_ns)
+            peak = peak_bit_s(sent_ns[mine], size[mine])
+            if capacity is None or period.settings.trace is not None or peak is None:
+                continue
+            reasons.append(judge.capacity(passage.way.label, peak, capacity, PEAK_WINDOW_NS))
+        yield from judge.worst(reasons)
 
 
 def _queues(found: Found) -> Iterator[Reason]:

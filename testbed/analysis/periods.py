@@ -34,7 +34,9 @@ class Period:
     start_ns: int
     """CLOCK_MONOTONIC."""
     settled_ns: int
-    """From then on all of it was in force."""
+    """From then on all of it was in force on the wire."""
+    shaped_ns: int
+    """From then on the capacity and the queue were, too."""
     end_ns: int
     """Not part of it."""
     settings: Direction
@@ -87,12 +89,15 @@ def periods_of(manifest: Manifest, way: Way) -> Periods:
     at_once = way.link.wire == "relay"
     starts = [_EVER.min, *(change.at_ns for change in changes)]
     settled = [_EVER.min, *(c.at_ns if at_once else max(c.at_ns, c.done_ns) for c in changes)]
+    shaped = [_EVER.min, *(max(change.at_ns, change.done_ns) for change in changes)]
     ends = [*starts[1:], _EVER.max]
     settings = [way.settings, *(change.settings for change in changes)]
     return Periods(
         tuple(
-            Period(start, whole, end, one)
-            for start, whole, end, one in zip(starts, settled, ends, settings, strict=True)
+            Period(start, whole, rate, end, one)
+            for start, whole, rate, end, one in zip(
+                starts, settled, shaped, ends, settings, strict=True
+            )
         )
     )
 

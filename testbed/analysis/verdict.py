@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from testbed.analysis.summary import Impairment, Ledger, Quantiles, Reason, Verdict
-from testbed.units import NS_PER_MS, NS_PER_US, serialisation_ns
+from testbed.units import NS_PER_MS, NS_PER_S, NS_PER_US, serialisation_ns
 
 Status = Literal["faithful", "degraded", "invalid"]
 _RANK: Final[dict[Status, int]] = {"faithful": 0, "degraded": 1, "invalid": 2}
@@ -44,10 +44,16 @@ network."""
 LOSS_CONFIDENCE: Final = 0.999
 """Of the exact binomial interval: a faithful run with ten links is called degraded once in a
 hundred."""
+CAPACITY_SLACK_RATIO: Final = 0.05
+"""Above the capacity, beside the burst that HTB allows and a packet at either end of the window."""
+CAPACITY_INVALID_FACTOR: Final = 1.5
+"""Half as much again as the capacity allows is another capacity, not noise."""
 QUEUE_SLACK_NS: Final = 2 * NS_PER_MS
 """Added to the drop-tail bound: HTB's burst and a late wake-up of the shaper, or 5 % of the bound
 if that is more."""
 QUEUE_SLACK_RATIO: Final = 0.05
+_HTB_BURST_NS: Final = 250 * NS_PER_US
+"""testbed.network.shaping, burst_bytes."""
 QUEUE_INVALID_FACTOR: Final = 2.0
 """A delay of twice the drop-tail bound is a second queue, not noise."""
 
@@ -295,6 +301,26 @@ def worst(reasons: Iterable[Reason]) -> list[Reason]:
 
     listed = list(reasons)
     return [max(listed, key=against)] if listed else []
+
+
+def capacity(label: str, peak_bit_s: float, capacity_bit_s: int, window_ns: int) -> Reason:
+    """The busiest window of what left a shaped interface against what its capacity lets through."""
+    burst_bytes = max(FULL_FRAME_BYTES, capacity_bit_s * _HTB_BURST_NS // (8 * NS_PER_S))
+    extra_bit_s = (burst_bytes + 2 * FULL_FRAME_BYTES) * 8 * NS_PER_S / window_ns
+    bound = (capacity_bit_s + extra_bit_s) * (1 + CAPACITY_SLACK_RATIO)
+    status: Status = "faithful"
+    if peak_bit_s > bound:
+        status = "invalid" if peak_bit_s > CAPACITY_INVALID_FACTOR * bound else "degraded"
+    return Reason(
+        check="capacity",
+        status=status,
+        message=f"{label}: {peak_bit_s / 1e6:.4g} Mbit/s left in the busiest "
+        f"{window_ns / NS_PER_MS:.0f} ms; {capacity_bit_s / 1e6:.4g} Mbit/s were set, which lets "
+        f"{bound / 1e6:.4g} Mbit/s through",
+        value=peak_bit_s,
+        bound=bound,
+        unit="bit/s",
+    )
 
 
 def drop_tail(label: str, transit: Quantiles, queue_packets: int, capacity_bit_s: int) -> Reason:

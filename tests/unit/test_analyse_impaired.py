@@ -366,6 +366,26 @@ def test_the_drop_tail_bound_has_the_capacity_in_force(
     assert forward.status == status
 
 
+def test_a_capacity_that_was_not_in_force_is_seen(tmp_path: Path) -> None:
+    run = Run(capacity_bit_s=100_000_000)
+    change(run, 100 * MS, capacity_bit_s=1_000_000)
+    change(run, 400 * MS)
+    way = ("client-r1", "reverse")
+    run.changes = [
+        msgspec.structs.replace(
+            one,
+            link=way[0],
+            settings=run.direction(way, capacity_bit_s=one.settings.capacity_bit_s or 10**8),
+        )
+        for one in run.changes
+    ]
+    send(run, 6000, lambda n: {})
+    summary = analysed(run, tmp_path)
+    (found,) = [r for r in reasons(summary, "capacity") if r.message.startswith("client-r1 rev")]
+    assert found.status == "invalid"
+    assert "1 Mbit/s were set" in found.message
+
+
 def test_a_log_of_version_0_1_is_read(tmp_path: Path) -> None:
     run = Run(legacy_log=True, settings={WAY: {"loss": None, "loss_ratio": 0.02}})
     gone = {"lost": "r1-server"}

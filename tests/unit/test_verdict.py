@@ -210,6 +210,21 @@ def test_drop_tail_bound(transit_ms: int, expected: str) -> None:
     assert ("hidden queue" in found.message) == (expected != "faithful")
 
 
+@pytest.mark.parametrize(
+    ("peak_mbit_s", "expected"),
+    [
+        # 10 Mbit/s, and 4542 bytes in 100 ms are 0.36 Mbit/s more; 5 % of slack make 10.88.
+        pytest.param(10.3, "faithful", id="the capacity and a burst"),
+        pytest.param(10.88, "faithful", id="the bound"),
+        pytest.param(10.89, "degraded", id="more"),
+        pytest.param(16.4, "invalid", id="half as much again"),
+    ],
+)
+def test_capacity(peak_mbit_s: float, expected: str) -> None:
+    found = judge.capacity("r1-server forward", peak_mbit_s * 1e6, 10**7, 100 * MS)
+    assert (found.check, found.status) == ("capacity", expected)
+
+
 def test_super_packets() -> None:
     assert judge.packet_sizes(1514, "r1-eth0").status == "faithful"
     found = judge.packet_sizes(2962, "r1-eth0")
