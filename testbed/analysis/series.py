@@ -54,6 +54,8 @@ class ThroughputSeries:
     capacity_bit_s: int | None
     """As configured; None: not shaped."""
     bottleneck: bool
+    capacity_steps: list[tuple[int, int]] = field(default_factory=list)
+    """From when on which capacity, where it changed while the run went on; else empty."""
 
 
 @dataclass(frozen=True, slots=True)

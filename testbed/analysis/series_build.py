@@ -11,6 +11,7 @@ import numpy.typing as npt
 import polars as pl
 
 from testbed.analysis.metrics.throughput import window_bit_s
+from testbed.analysis.periods import periods_of
 from testbed.analysis.series import (
     MAX_POINTS,
     THROUGHPUT_WINDOW_NS,
@@ -83,7 +84,7 @@ def build_series(root: Path) -> Series:
         rows = crossings.get((way.link.name, way.name))
         if rows is None or not rows.height:
             continue
-        throughput.append(_throughput(way, rows, span))
+        throughput.append(_throughput(way, rows, span, _capacity_steps(manifest, way, origin)))
         losses.append(_losses(way, rows, origin))
         delays += _delays(way, rows, span)
     if not throughput:
@@ -194,7 +195,19 @@ def _windows(rows: pl.DataFrame, span: tuple[int, int]) -> tuple[int, int, int]:
     return 0, width, max(1, -(-(last - origin + 1) // width))
 
 
-def _throughput(way: Way, rows: pl.DataFrame, span: tuple[int, int]) -> ThroughputSeries:
+def _capacity_steps(manifest: Manifest, way: Way, origin: int) -> list[tuple[int, int]]:
+    """From when on which capacity; nothing where it never changed."""
+    steps = [
+        (max(period.start_ns, origin) - origin, period.settings.capacity_bit_s)
+        for period in periods_of(manifest, way).periods
+    ]
+    known = [(t_ns, capacity) for t_ns, capacity in steps if capacity is not None]
+    return known if len({capacity for _, capacity in known}) > 1 else []
+
+
+def _throughput(
+    way: Way, rows: pl.DataFrame, span: tuple[int, int], steps: list[tuple[int, int]]
+) -> ThroughputSeries:
     start, width, count = _windows(rows, span)
     came = rows.filter(pl.col("received_ns").is_not_null())
     values = window_bit_s(
@@ -208,6 +221,7 @@ def _throughput(way: Way, rows: pl.DataFrame, span: tuple[int, int]) -> Throughp
         bit_s=values.tolist(),
         capacity_bit_s=way.settings.capacity_bit_s,
         bottleneck=way.settings.bottleneck,
+        capacity_steps=steps,
     )
 
 

@@ -121,6 +121,20 @@ def time_axis(of: Json, duration_ns: int, lines: Sequence[Sequence[int]]) -> Non
     of["xaxis"]["range"] = [-0.01 * end, 1.01 * end]
 
 
+def steps(of: Json, values: Sequence[tuple[int, int]], size: float, name: str) -> Json:
+    """A dashed line that goes from step to step; each is (time in ns, value)."""
+    end = of["xaxis"]["range"][1]
+    return {
+        "type": "scatter",
+        "mode": "lines",
+        "x": [*(seconds(t_ns) for t_ns, _ in values), end],
+        "y": [*(value / size for _, value in values), values[-1][1] / size],
+        "line": {"color": "--limit", "width": 1.5, "dash": "dash", "shape": "hv"},
+        "name": name,
+        "hoverinfo": "skip",
+    }
+
+
 def marks(of: Json, times_ns: Sequence[int]) -> None:
     """A line down at each of these times, with its number, from 1; in `of`, the layout."""
     for number, t_ns in enumerate(times_ns[:_MOST_MARKS], 1):

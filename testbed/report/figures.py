@@ -132,7 +132,10 @@ def throughput(series: Series) -> Chart | NoChart:
         }
         for place, one in enumerate(lines)
     ]
-    capacities = {one.capacity_bit_s for one in lines if one.bottleneck and one.capacity_bit_s}
+    steady = [one for one in lines if one.bottleneck and not one.capacity_steps]
+    capacities = {one.capacity_bit_s for one in steady if one.capacity_bit_s}
+    stepped = {tuple(one.capacity_steps) for one in lines if one.bottleneck and one.capacity_steps}
+    data += [axes.steps(layout, one, unit.size, "capacity") for one in sorted(stepped)]
     for capacity in sorted(capacities):
         text = f"capacity {scale.rate(capacity)}"
         across = axes.limit(layout, capacity / unit.size, text, highest / unit.size)

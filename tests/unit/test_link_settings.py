@@ -113,6 +113,19 @@ def test_charts_over_time_are_marked_where_links_changed() -> None:
         assert names[:2] == ["1", "2"]
 
 
+def test_a_capacity_that_changed_is_a_line_with_steps() -> None:
+    drawn = series()
+    for one in drawn.throughput:
+        if one.bottleneck:
+            one.capacity_steps.extend([(0, 10_000_000), (S, 4_000_000)])
+    chart = figures.throughput(drawn)
+    assert isinstance(chart, figures.Chart)
+    (line,) = [trace for trace in chart.data if trace.get("name") == "capacity"]
+    assert line["x"][:2] == [0.0, 1.0]
+    assert line["y"] == [10.0, 4.0, 4.0]
+    assert "annotations" not in chart.layout
+
+
 def printed(width: int, **changes: Any) -> list[str]:
     seen = summary(links={"r1-server": {"forward": direction(**changes), "reverse": direction()}})
     out = io.StringIO()
