@@ -1,8 +1,7 @@
 """A recording of client - r1 - server, packet by packet, as a run would have left it.
 
 Both links are relayed and take 1 ms each way; r1 passes a packet on after 10 us. A test says which
-packets are sent, and which are lost where; captures, relay logs, samples and manifest follow from
-that."""
+packets are sent, and what becomes of them where; all files follow from that."""
 
 from __future__ import annotations
 
@@ -44,8 +43,8 @@ from testbed.scenario.impairments import Bernoulli
 from tests.builders import netlink, pcapng
 from tests.builders.exchanges import applications, segment
 from tests.builders.frames import ethernet, ipv4
+from tests.builders.recording_parts import DATA, LEGACY_RECORD, logged_at, numbered, snmp
 
-DATA = Path(__file__).parent.parent / "data" / "netlink"
 MS = 1_000_000
 US = 1_000
 START = 5_000_000_000
@@ -54,9 +53,6 @@ OFFSET = 1_700_000_000_000_000_000
 """CLOCK_REALTIME is so much ahead."""
 DELAY = 1 * MS
 TRANSIT = 10 * US
-LEGACY_RECORD = [(n, t) for n, t in RELAY_RECORD if n not in ("sent_digest", "flags")] + [
-    ("pad", "u1")
-]
 LAYERS = ("link", "nic", "qdisc", "ip", "tcp", "socket", "event_loop", "asgi", "http")
 
 End = Literal["client", "server"]
@@ -247,7 +243,7 @@ class Run:
         for node, rows in self.captured.items():
             self._capture(layout, node, rows)
         for link, logged in self.logged.items() if self.wire == "relay" else ():
-            records = sorted(_numbered(logged), key=_logged_at)
+            records = sorted(numbered(logged), key=logged_at)
             array = np.array(records, dtype=np.dtype(RELAY_RECORD))
             fields = LEGACY_RECORD if self.legacy_log else RELAY_RECORD
             header = SegmentHeader(
@@ -386,23 +382,6 @@ class Run:
         return msgspec.structs.replace(built, **(self.settings.get(way, {}) | changes))
 
 
-def _numbered(records: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
-    """The same with numbers in the order of arrival: that in which a test sends may be another."""
-    numbers: dict[tuple[int, int], int] = {}
-    count: Counter[int] = Counter()
-    for record in sorted(records, key=lambda record: record[1]):
-        way, number = record[7], record[0]
-        if (way, number) not in numbers:
-            numbers[way, number] = count[way]
-            count[way] += 1
-    return [(numbers[record[7], record[0]], *record[1:]) for record in records]
-
-
-def _logged_at(record: tuple[int, ...]) -> int:
-    """A packet is logged when it departs, or when it is decided that it will not."""
-    return record[3] or record[1]
-
-
 def _nodes() -> list[Node]:
     def interface(name: str, address: str) -> Interface:
         return Interface(name=name, mac=MAC[name], addresses=[address])
@@ -419,15 +398,3 @@ def _nodes() -> list[Node]:
         ),
         Node(name="server", role="server", interfaces=[interface("server-eth0", "10.0.1.1/24")]),
     ]
-
-
-def snmp(**counters: int) -> bytes:
-    """/proc/net/snmp of a kernel with these counters, each wherever it occurs in Ip and Tcp."""
-    lines = (DATA / "snmp.txt").read_text().splitlines()
-    for place in range(0, len(lines), 2):
-        names, values = lines[place].split(), lines[place + 1].split()
-        for name, value in counters.items():
-            if names[0] in ("Ip:", "Tcp:") and name in names:
-                values[names.index(name)] = str(value)
-        lines[place + 1] = " ".join(values)
-    return "\n".join([*lines, ""]).encode()

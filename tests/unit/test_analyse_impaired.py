@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +10,6 @@ import polars as pl
 import pytest
 
 from testbed.analysis import series
-from testbed.analysis.analyse import analyse
-from testbed.analysis.summary import Impairment, LedgerRow, LinkDirection, Summary
 from testbed.recording.manifest import AppliedChange
 from testbed.scenario.impairments import (
     Bernoulli,
@@ -26,40 +23,18 @@ from testbed.scenario.impairments import (
     Variation,
 )
 from tests.builders.frames import tcp
+from tests.builders.impaired import (
+    WAY,
+    analysed,
+    assert_trusted,
+    change,
+    direction,
+    row,
+    rule,
+    send,
+)
 from tests.builders.recordings import MS, START, US, Run
 from tests.builders.transfers import PORT, SERVER_PORT, data, reasons
-
-WAY = ("r1-server", "reverse")
-"""From the server: all data goes over it first."""
-
-
-def send(run: Run, count: int, what: Callable[[int], dict[str, Any]], start: int = 0) -> None:
-    """Segments of 1000 bytes from the server, 100 us apart; number n has the fate `what(n)`."""
-    for number in range(start, start + count):
-        data(run, number, number * 100 * US, **what(number))
-
-
-def analysed(run: Run, tmp_path: Path) -> Summary:
-    return analyse(run.write(tmp_path / "run").root)
-
-
-def direction(summary: Summary, way: tuple[str, str] = WAY) -> LinkDirection:
-    return summary.links[way[0]][way[1]]  # type: ignore[index]
-
-
-def rule(summary: Summary, name: str) -> Impairment:
-    (found,) = [one for one in direction(summary).impairments if one.impairment == name]
-    return found
-
-
-def row(summary: Summary, what: str) -> LedgerRow:
-    (found,) = [one for one in summary.ledger.rows if one.what == what]
-    return found
-
-
-def assert_trusted(summary: Summary) -> None:
-    assert [r.what for r in summary.ledger.rows if r.balanced is not True] == []
-    assert [str(r) for r in summary.verdict.reasons if r.status != "faithful"] == []
 
 
 def test_23_copies_are_23_everywhere(tmp_path: Path) -> None:
@@ -292,20 +267,6 @@ def test_the_relays_own_plan_is_what_delays_are_held_against(tmp_path: Path) -> 
     assert {reason.status for reason in reasons(summary, "delay error")} == {"faithful"}
 
 
-def change(run: Run, at_ns: int, **settings: Any) -> None:
-    run.changes.append(
-        AppliedChange(
-            at_ns=START + at_ns,
-            done_ns=START + at_ns + 50 * US,
-            link=WAY[0],
-            direction="reverse",
-            text="",
-            source="python",
-            settings=run.direction(WAY, **settings),
-        )
-    )
-
-
 def test_each_rule_counts_while_it_is_in_force(tmp_path: Path) -> None:
     run = Run(settings={WAY: {"loss": Every(n=10), "loss_ratio": 0.1}})
     change(run, 10 * MS, loss=Every(n=5), loss_ratio=0.2)
@@ -395,77 +356,3 @@ def test_a_log_of_version_0_1_is_read(tmp_path: Path) -> None:
     assert direction(summary).lost_packets == 20
     assert direction(summary).corrupted_packets == 0
     assert_trusted(summary)
-
-
-class TestKernelWire:
-    """Without a log: what the captures tell, and no more."""
-
-    def test_copies_are_what_came_twice(self, tmp_path: Path) -> None:
-        run = Run(wire="kernel", settings={WAY: {"duplicate": Bernoulli(ratio=0.1)}})
-        send(run, 230, lambda n: {"copied": "r1-server"} if n % 10 == 9 else {})
-        summary = analysed(run, tmp_path)
-        link = direction(summary)
-        assert (link.sent_packets, link.delivered_packets, link.duplicated_packets) == (
-            230,
-            253,
-            23,
-        )
-        assert rule(summary, "duplication").holds
-        one = row(summary, "r1-server reverse: wire")
-        assert (one.entered, one.made, one.left, one.balanced) == (230, 23, 253, True)
-        assert link.notes == ["duplicated: those that came; whether a copy was lost is not seen"]
-        assert_trusted(summary)
-
-    def test_what_was_not_asked_for_unbalances_the_ledger(self, tmp_path: Path) -> None:
-        run = Run(wire="kernel")
-        send(run, 30, lambda n: {"copied": "r1-server"} if n == 9 else {})
-        summary = analysed(run, tmp_path)
-        assert direction(summary).duplicated_packets is None
-        assert row(summary, "r1-server reverse: wire").balanced is False
-
-    def test_corrupted_packets_are_those_that_nobody_sent(self, tmp_path: Path) -> None:
-        run = Run(wire="kernel", settings={WAY: {"corrupt": Bernoulli(ratio=0.8)}})
-        send(run, 230, lambda n: {"corrupted": "r1-server"} if n % 10 == 9 else {})
-        summary = analysed(run, tmp_path)
-        link = direction(summary)
-        assert (link.delivered_packets, link.lost_packets, link.corrupted_packets) == (230, 0, 23)
-        found = rule(summary, "corruption")
-        assert found.configured_ratio == pytest.approx(0.8 * 128 / 1066)
-        assert found.holds
-        assert len(link.notes) == 1
-        assert "at least" in link.notes[0]
-        assert_trusted(summary)
-
-    def test_a_flip_that_no_digest_covers_is_not_seen_and_not_zero(self, tmp_path: Path) -> None:
-        run = Run(wire="kernel", settings={WAY: {"corrupt": Bernoulli(ratio=0.01)}})
-        send(run, 50, lambda n: {"corrupted": "r1-server", "flip": 400} if n == 9 else {})
-        assert direction(analysed(run, tmp_path)).corrupted_packets is None
-
-    def test_loss_and_duplication_together(self, tmp_path: Path) -> None:
-        rules = {
-            "loss": Bernoulli(ratio=0.1),
-            "loss_ratio": 0.1,
-            "duplicate": Bernoulli(ratio=0.2),
-        }
-        run = Run(wire="kernel", settings={WAY: rules})
-
-        def what(number: int) -> dict[str, Any]:
-            if number % 25 in (1, 8):
-                return {"lost": "r1-server"}
-            return {"copied": "r1-server"} if number % 25 in (3, 9, 15, 21) else {}
-
-        send(run, 1000, what)
-        summary = analysed(run, tmp_path)
-        assert rule(summary, "loss").configured_ratio == pytest.approx(0.1 * 0.8)
-        assert rule(summary, "duplication").configured_ratio == pytest.approx(0.2 * 0.9**2)
-        one = row(summary, "r1-server reverse: wire")
-        assert (one.entered, one.made, one.left, one.dropped) == (1000, 160, 1080, 80)
-        assert_trusted(summary)
-
-    def test_a_change_leaves_out_what_came_while_tc_was_at_it(self, tmp_path: Path) -> None:
-        run = Run(wire="kernel")
-        change(run, 10 * MS, delay_ns=3 * MS)
-        run.changes[0] = msgspec.structs.replace(run.changes[0], done_ns=START + 11 * MS)
-        send(run, 200, lambda n: {"extra_ns": 2 * MS} if n >= 103 else {})
-        summary = analysed(run, tmp_path)
-        assert {reason.status for reason in reasons(summary, "delay error")} == {"faithful"}
