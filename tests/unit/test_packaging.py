@@ -21,7 +21,12 @@ from testbed import doctor
 
 REPOSITORY = Path(__file__).parents[2]
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
-DEBIAN_LISTS = ("debian-packages.txt", "debian-packages-test.txt")
+DEBIAN_LISTS = (
+    "debian-packages.txt",
+    "debian-packages-test.txt",
+    "debian-packages-kernel.txt",
+    "debian-packages-unpacked.txt",
+)
 
 
 def constraints() -> dict[str, str]:
@@ -90,7 +95,7 @@ def test_mininet_finds_distutils_in_the_pinned_setuptools() -> None:
 
 @pytest.mark.parametrize("name", DEBIAN_LISTS)
 def test_debian_lists_say_what_each_package_is_for(name: str) -> None:
-    form = r"[a-z0-9][a-z0-9.+-]+ +# ([a-z0-9_ ]+: )?[^:]+"
+    form = r"[a-z0-9][a-z0-9.+-]+ +# ([a-z0-9_ -]+: )?[^:]+"
     lines = debian_lines(name)
     assert [line for line in lines if not re.fullmatch(form, line)] == []
     assert lines == sorted(lines)

@@ -25,6 +25,7 @@ FILES = (
     "constraints.txt",
     "debian-packages.txt",
     "debian-packages-test.txt",
+    "debian-packages-kernel.txt",
 )
 TOOLS = (
     *("cat", "chown", "cksum", "cp", "dirname", "flock", "ln", "mkdir", "mv"),
@@ -376,7 +377,17 @@ def test_root_gets_the_packages_of_the_tests(machine: Machine) -> None:
     assert any(call.endswith(" chromium") for call in machine.calls())
 
 
-@pytest.mark.parametrize(("arguments", "extra"), [((), "."), (("test",), ".[test]")])
+def test_packages_that_boot_a_kernel_are_only_needed_for_that(machine: Machine) -> None:
+    machine.switch_on("is_root", "lacks_kmod")
+    machine.tb("setup", "test")
+    assert [call for call in machine.calls() if "kmod" in call] == []
+    machine.tb("setup", "kernel")
+    assert any(call.endswith(" kmod") for call in machine.calls())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "extra"), [((), "."), (("test",), ".[test]"), (("kernel",), ".[test]")]
+)
 def test_setup_sets_up_and_stops(machine: Machine, arguments: tuple[str, ...], extra: str) -> None:
     done = machine.tb("setup", *arguments)
     assert (done.returncode, done.stdout) == (0, "")
@@ -386,7 +397,7 @@ def test_setup_sets_up_and_stops(machine: Machine, arguments: tuple[str, ...], e
 def test_setup_of_something_else_is_refused(machine: Machine) -> None:
     done = machine.tb("setup", "everything")
     assert done.returncode == 2
-    assert 'setup takes nothing or "test" (got "everything")' in done.stderr
+    assert 'setup takes nothing, "test" or "kernel" (got "everything")' in done.stderr
 
 
 # ---- a checkout of somebody else -----------------------------------------------------------------
