@@ -26,6 +26,7 @@ DEBIAN_LISTS = (
     "debian-packages-test.txt",
     "debian-packages-kernel.txt",
     "debian-packages-unpacked.txt",
+    "debian-packages-benchmarks.txt",
 )
 
 
