@@ -1,4 +1,4 @@
-"""The command line: ``testbed run``, ``analyse``, ``report``, ``shell``, ``doctor``, ``list``.
+"""The command line: ``testbed run``, ``analyse``, ``report``, ``shell``, ``doctor``, ``list`` ...
 
 Rules:
 
@@ -43,6 +43,7 @@ from testbed.cli_options import (
     Outage,
     Probes,
     Queue,
+    Quick,
     Rate,
     Reorder,
     Requests,
@@ -243,9 +244,10 @@ def shell(
 @_command()
 def doctor(as_json: AsJson = False) -> int:
     """Say what this machine can do, what is missing, and how to get it."""
+    from testbed.calibration.ability import calibrated
     from testbed.doctor import examine
 
-    abilities = examine()
+    abilities = [*examine(), calibrated()]
     if as_json:
         _print_json(abilities)
     else:
@@ -254,6 +256,32 @@ def doctor(as_json: AsJson = False) -> int:
         print_abilities(_console(), abilities)
     lacking = any(not ability.ok and ability.required for ability in abilities)
     return EXIT_MACHINE_CANNOT if lacking else EXIT_DONE
+
+
+@_command()
+def calibrate(
+    quick: Quick = False, link_backend: LinkBackend = None, as_json: AsJson = False
+) -> int:
+    """Measure how faithful the links are on this machine, and keep the result.
+
+    Measures delay, rate, loss and throughput of links as a run builds them, in private
+    namespaces, and derives what capacities and delays are faithful here. `testbed run` then
+    warns when it is asked for more. Takes under 90 s; best when nothing else runs.
+    """
+    from testbed.calibration.calibrate import calibrate as measure
+    from testbed.calibration.calibrate import read_backend
+    from testbed.report.progress import RunProgress
+
+    asked = read_backend(link_backend)
+    with RunProgress() as progress:
+        found = measure(asked, quick=quick, on_progress=progress.tell)
+    if as_json:
+        _print_json(found)
+    else:
+        from testbed.calibration.show import print_calibration
+
+        print_calibration(_console(), found)
+    return EXIT_DONE
 
 
 @_command()

@@ -177,6 +177,7 @@ Out = Annotated[
     Path | None,
     _option("--out", "DIR", "Folder of the recording.  (default: runs/UTC_TIME-TOPOLOGY)", OUT),
 ]
+Quick = Annotated[bool, typer.Option("--quick", metavar="", help="Less of everything: under 20 s.")]
 AsJson = Annotated[
     bool, typer.Option("--json", metavar="", help="Print JSON.", rich_help_panel=OUT)
 ]

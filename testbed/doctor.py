@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from testbed.errors import ToolMissingError
 from testbed.network.tools import locate
 
 TOOLS: Final = {
@@ -64,6 +65,28 @@ def install_line(packages: set[str]) -> str:
     # wireshark-common would ask who may capture, and "yes" shuts ordinary users out of dumpcap.
     apt = "sudo DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends"
     return " ".join([apt, *sorted(packages)])
+
+
+def check_tools() -> None:
+    """Finds programs that a run needs and that this user cannot run.
+
+    Raises:
+        ToolMissingError: with the line that installs them.
+    """
+    shut = not_executable()
+    if shut:
+        raise ToolMissingError(
+            f"you may not run {', '.join(shut)}; where it belongs to a group, as Debian's dumpcap "
+            "does when asked so: sudo adduser $USER wireshark, then log in again",
+            where="this machine",
+        )
+    missing = missing_tools()
+    if missing:
+        raise ToolMissingError(
+            f"not installed: {', '.join(missing)}; "
+            f"install with: {install_line(set(missing.values()))}",
+            where="this machine",
+        )
 
 
 def examine() -> list[Ability]:

@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
-from testbed.doctor import TUN_REMEDY, install_line, missing_tools, not_executable
+from testbed.doctor import TUN_REMEDY, check_tools
 from testbed.errors import (
     EXIT_MACHINE_CANNOT,
     EXIT_WRONG_REQUEST,
@@ -37,14 +37,13 @@ from testbed.errors import (
     RequestError,
     RunError,
     TestbedError,
-    ToolMissingError,
 )
 from testbed.live import machine
 from testbed.live.config import LiveConfig
 from testbed.recording.layout import Layout, create, finish_partials
 from testbed.recording.manifest import Manifest, read_manifest, write_manifest
 from testbed.recording.naming import claim_folder
-from testbed.recording.progress import Failure, Line, OnProgress, Phase, decode_progress
+from testbed.recording.progress import Failure, Line, OnProgress, Phase, Warned, decode_progress
 from testbed.sandbox.launcher import Sandbox
 from testbed.scenario import Scenario
 from testbed.version import VERSION
@@ -117,7 +116,10 @@ def run_checked(
     """
     seed = _seed(scenario)
     layout = create(out or claim_folder(scenario.topology, datetime.now(UTC)))
-    write_manifest(layout, _first_manifest(scenario, seed))
+    warnings = _forecast(scenario)
+    write_manifest(layout, _first_manifest(scenario, seed, warnings))
+    for text in warnings:
+        tell(Warned(text=text))
     try:
         with _sigterm_as_ctrl_c():
             failure = _live(layout, scenario, seed, tell, orders_fd)
@@ -162,20 +164,7 @@ def check(scenario: Scenario) -> None:
         RequestError: the application.
         ToolMissingError: programs that are not installed, and the line that installs them.
     """
-    shut = not_executable()
-    if shut:
-        raise ToolMissingError(
-            f"you may not run {', '.join(shut)}; where it belongs to a group, as Debian's dumpcap "
-            "does when asked so: sudo adduser $USER wireshark, then log in again",
-            where="this machine",
-        )
-    missing = missing_tools()
-    if missing:
-        raise ToolMissingError(
-            f"not installed: {', '.join(missing)}; "
-            f"install with: {install_line(set(missing.values()))}",
-            where="this machine",
-        )
+    check_tools()
     if scenario.link_backend != "kernel" and not os.access("/dev/net/tun", os.R_OK | os.W_OK):
         raise MachineError(
             "the relay backend needs /dev/net/tun, which is not there or may not be opened; "
@@ -226,7 +215,14 @@ def _invoked_as() -> str:
     return os.environ.get("TESTBED_INVOKED_AS") or Path(sys.argv[0]).name
 
 
-def _first_manifest(scenario: Scenario, seed: int) -> Manifest:
+def _forecast(scenario: Scenario) -> list[str]:
+    """What this machine was found not to do faithfully, of what is asked for."""
+    from testbed.calibration.beyond import warnings_for
+
+    return warnings_for(scenario)
+
+
+def _first_manifest(scenario: Scenario, seed: int, warnings: list[str]) -> Manifest:
     return Manifest(
         testbed_version=VERSION,
         versions=machine.versions(),
@@ -237,6 +233,7 @@ def _first_manifest(scenario: Scenario, seed: int) -> Manifest:
         scenario=scenario,
         seed=seed,
         link_backend="relay",
+        warnings=warnings,
     )
 
 

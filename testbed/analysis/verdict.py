@@ -123,7 +123,7 @@ def relay_lateness(
             what spaces the packets; None in a network without any.
         delay_ns: of the direction.
     """
-    bound, what = _time_bound(capacity_bit_s, delay_ns)
+    bound, what = time_bound(capacity_bit_s, delay_ns)
     message = (
         f"{label}: packets left {_us(lateness.p99)} late at p99 (max {_us(lateness.max)}); "
         f"{what} {_us(bound)}"
@@ -146,7 +146,7 @@ def delay_error(label: str, error: Quantiles, capacity_bit_s: int | None, delay_
     has taken a packet, and it is all there is for a wire in the kernel. Bounds and arguments are
     those of `relay_lateness`.
     """
-    bound, what = _time_bound(capacity_bit_s, delay_ns)
+    bound, what = time_bound(capacity_bit_s, delay_ns)
     return Reason(
         check="delay error",
         status=_graded(error.p99, bound),
@@ -158,7 +158,7 @@ def delay_error(label: str, error: Quantiles, capacity_bit_s: int | None, delay_
     )
 
 
-def _time_bound(capacity_bit_s: int | None, delay_ns: int) -> tuple[int, str]:
+def time_bound(capacity_bit_s: int | None, delay_ns: int) -> tuple[int, str]:
     """What an error in time is held against, and in words what that is."""
     if capacity_bit_s is not None:
         bound = serialisation_ns(FULL_FRAME_BYTES, capacity_bit_s)

@@ -38,6 +38,12 @@ class LoadProgress(msgspec.Struct, frozen=True, kw_only=True, tag="load"):
     """How long new requests are started; None where only the number ends the load."""
 
 
+class Warned(msgspec.Struct, frozen=True, kw_only=True, tag="warned"):
+    """Something that a user wants to know before the end; it is in the manifest, too."""
+
+    text: str
+
+
 class Changed(msgspec.Struct, frozen=True, kw_only=True, tag="changed"):
     """An order was carried out."""
 
@@ -80,8 +86,8 @@ class StopOrder(msgspec.Struct, frozen=True, kw_only=True, tag="stop"):
 
 
 Order: TypeAlias = ChangeOrder | StopOrder
-Progress: TypeAlias = Phase | LoadProgress | Changed | Refused
-Line: TypeAlias = Phase | LoadProgress | Changed | Refused | Failure
+Progress: TypeAlias = Phase | LoadProgress | Warned | Changed | Refused
+Line: TypeAlias = Phase | LoadProgress | Warned | Changed | Refused | Failure
 OnProgress: TypeAlias = Callable[[Progress], None]
 
 

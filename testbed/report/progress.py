@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.text import Text
 
-from testbed.recording.progress import LoadProgress, Phase
+from testbed.recording.progress import LoadProgress, Phase, Warned
 from testbed.recording.progress import Progress as Event
 from testbed.report import format as scale
 
@@ -61,6 +61,8 @@ class RunProgress:
             self.phase(event.text)
         elif isinstance(event, LoadProgress):
             self.load(event)
+        elif isinstance(event, Warned):
+            self.warning(event.text)
 
     def phase(self, text: str) -> None:
         """A new part of the run has begun."""
@@ -71,6 +73,11 @@ class RunProgress:
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(text, total=None, counts="")
+
+    def warning(self, text: str) -> None:
+        """A line that stays, above the bar where there is one."""
+        line = Text(f"testbed: warning: {scale.clean(text)}", style="yellow")
+        self._console.print(line, highlight=False, soft_wrap=True)
 
     def load(self, event: LoadProgress) -> None:
         """How far the clients are."""
