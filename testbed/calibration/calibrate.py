@@ -52,7 +52,7 @@ def calibrate(
     """
     tell = on_progress or (lambda _event: None)
     check_tools()
-    target = store.prepare()
+    target = store.writable_path()
     began = datetime.now(UTC).isoformat(timespec="seconds")
     with _sigterm_as_ctrl_c():
         found = [_backend(name, link_backend, quick, tell) for name in BACKENDS]

@@ -13,6 +13,7 @@ Rules:
 
 from __future__ import annotations
 
+import errno
 import os
 import platform
 import tempfile
@@ -75,11 +76,11 @@ def path() -> Path | None:
     return folder / "asgi-testbed" / "calibration.json"
 
 
-def prepare() -> Path:
-    """Makes the folder of the store; returns the file's path.
+def writable_path() -> Path:
+    """The file's path, where it can be written; nothing is made.
 
     Raises:
-        MachineError: it cannot be made or written to.
+        MachineError: it cannot.
     """
     target = path()
     if target is None:
@@ -87,20 +88,17 @@ def prepare() -> Path:
             f"there is nowhere to store a calibration: this user has no home; set {_VARIABLE}",
             where=_VARIABLE,
         )
-    try:
-        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(dir=target.parent)
-    except OSError as error:
-        raise _unwritable(target.parent, error) from error
-    os.close(descriptor)
-    Path(name).unlink()
+    there = next(folder for folder in target.parents if folder.exists())
+    if not there.is_dir():
+        raise _unwritable(there, os.strerror(errno.ENOTDIR))
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(there, os.strerror(errno.EACCES))
     return target
 
 
-def _unwritable(folder: Path, error: OSError) -> MachineError:
+def _unwritable(folder: Path, why: str | None) -> MachineError:
     return MachineError(
-        f"cannot store a calibration in {folder}: {error.strerror}; "
-        f"{_VARIABLE} says where else it may lie",
+        f"cannot store a calibration in {folder}: {why}; {_VARIABLE} says where else it may lie",
         where=str(folder),
     )
 
@@ -113,12 +111,18 @@ def write(calibration: Calibration, target: Path) -> None:
     """
     data = msgspec.json.format(msgspec.json.encode(calibration), indent=2) + b"\n"
     try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)  # mode 0600
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(name).replace(target)
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # A name of its own, mode 0600: another calibration may be written at the same time.
+        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=target.name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+            Path(name).replace(target)
+        except BaseException:
+            Path(name).unlink()
+            raise
     except OSError as error:
-        raise _unwritable(target.parent, error) from error
+        raise _unwritable(target.parent, error.strerror) from error
 
 
 def read(source: Path | None = None, machine: Machine | None = None) -> Stored:
