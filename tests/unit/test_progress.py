@@ -13,6 +13,7 @@ from testbed.recording.progress import (
     Line,
     LoadProgress,
     Phase,
+    Warned,
     decode_progress,
     encode_progress,
 )
@@ -40,7 +41,14 @@ def load(
 
 
 @pytest.mark.parametrize(
-    "event", [Phase(text="building\nit"), load(3), Failure(exit_code=4, message="died")], ids=repr
+    "event",
+    [
+        Phase(text="building\nit"),
+        load(3),
+        Warned(text="too fast"),
+        Failure(exit_code=4, message="died"),
+    ],
+    ids=repr,
 )
 def test_an_event_crosses_a_pipe_as_one_line(event: Line) -> None:
     line = encode_progress(event)
@@ -83,7 +91,7 @@ def test_the_load_in_words(event: LoadProgress, text: str) -> None:
 
 
 def shown(
-    events: list[Phase | LoadProgress], *, terminal: bool, kind: str = "xterm-256color"
+    events: list[Phase | LoadProgress | Warned], *, terminal: bool, kind: str = "xterm-256color"
 ) -> str:
     out = io.StringIO()
     console = Console(file=out, force_terminal=terminal, width=80, _environ={"TERM": kind})
@@ -94,7 +102,10 @@ def shown(
 
 
 def test_a_pipe_gets_plain_lines_and_few_of_them() -> None:
-    events: list[Phase | LoadProgress] = [Phase(text="[b]building[/b]"), Phase(text="load")]
+    events: list[Phase | LoadProgress | Warned] = [
+        Phase(text="[b]building[/b]"),
+        Phase(text="load"),
+    ]
     events += map(load, range(201))
     lines = shown(events, terminal=False).splitlines()
     assert lines[:2] == ["testbed: [b]building[/b]", "testbed: load"]
@@ -113,6 +124,12 @@ def test_a_terminal_gets_a_bar_that_goes_away() -> None:
 def test_a_terminal_that_cannot_move_its_cursor_gets_lines() -> None:
     text = shown([Phase(text="building"), load(120)], terminal=True, kind="dumb")
     assert text == "testbed: building\ntestbed: load: 120/200 requests, 1.0 s\n"
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_a_warning_stays(terminal: bool) -> None:
+    text = shown([Warned(text="[b]too\x1b fast[/b]"), Phase(text="load")], terminal=terminal)
+    assert "testbed: warning: [b]too\ufffd fast[/b]" in text
 
 
 def test_a_load_without_a_phase_is_shown_all_the_same() -> None:
