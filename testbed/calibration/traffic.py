@@ -78,15 +78,15 @@ class Sender:
         """Sends the next frame.
 
         Raises:
-            RunError: the interface takes nothing any more.
+            RunError: the interface takes none.
         """
         sockets = self._sockets
         _NUMBER.pack_into(self._frame, _HEADER_BYTES, self.sent)
         try:
             sockets[self.sent % len(sockets)].send(self._frame)
-        except BlockingIOError as error:
+        except OSError as error:  # down, gone, a full queue, or nothing taken for _STUCK_S
             raise RunError(
-                f"{self.interface} took no frame for {_STUCK_S} s", where=self.interface
+                f"{self.interface} takes no frame: {error.strerror}", where=self.interface
             ) from error
         self.sent += 1
 
