@@ -181,7 +181,7 @@ def test_a_run_that_asks_for_more_is_warned_in_its_recording_and_at_once(tmp_pat
     assert manifest_of(tmp_path / "out").warnings == [said]
 
 
-def test_a_stop_keeps_nothing(home: Path, tmp_path: Path) -> None:
+def test_a_stop_keeps_nothing(tmp_path: Path) -> None:
     with subprocess.Popen(
         [*CLI, "calibrate", "--quick"],
         env=environment(XDG_STATE_HOME=str(tmp_path / "state"), TMPDIR=str(tmp_path)),
