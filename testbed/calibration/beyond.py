@@ -90,11 +90,11 @@ def _too_fast(
     others = f" (and {len(fast) - 1} more)" if len(fast) > 1 else ""
     by = "the relay" if backend.name == "relay" else "the kernel"
     here = (
-        f"capacities are faithful here up to {rate(limits.capacity_bit_s)}"
+        f"no more than {rate(limits.capacity_bit_s)}"
         if limits.capacity_bit_s
-        else "no capacity that was measured here was faithful"
+        else "no capacity that was measured"
     )
-    return f"{label}{others}: capacity {rate(most)}, and by {by} {here}"
+    return f"{label}{others}: capacity {rate(most)}, and by {by} {here} was found faithful here"
 
 
 def _too_many(

@@ -18,7 +18,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final
 
 from testbed.analysis.verdict import FULL_FRAME_BYTES, NEAR, STOLEN_DEGRADED
-from testbed.calibration.record import Backend, Circumstances, Limits, RateMeasure
+from testbed.calibration.record import Backend, Circumstances, Limits, RateMeasure, TcpMeasure
 from testbed.units import NS_PER_S, serialisation_ns
 
 LONG_RUN_ERROR: Final = 0.005
@@ -55,8 +55,13 @@ def _carried_per_s(backend: Backend) -> float | None:
     if backend.carried is not None:
         seen.append(backend.carried.packets_per_s)
     if backend.tcp is not None:
-        seen.append(backend.tcp.goodput_bit_s / (SEGMENT_BYTES * 8))
+        seen.append(tcp_frames_per_s(backend.tcp))
     return max(seen, default=None)
+
+
+def tcp_frames_per_s(tcp: TcpMeasure) -> float:
+    """Full frames that carried a TCP goodput."""
+    return tcp.goodput_bit_s / (SEGMENT_BYTES * 8)
 
 
 def capacity_by_time_bit_s(error_ns: int) -> int:

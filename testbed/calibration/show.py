@@ -17,6 +17,7 @@ from testbed.calibration.limits import (
     is_disturbed,
     most_stolen,
     rate_faults,
+    tcp_frames_per_s,
 )
 from testbed.calibration.record import (
     Backend,
@@ -185,7 +186,8 @@ def _others(backend: Backend) -> RenderableType:
         )
         table.add_row("full frames", text)
     if tcp is not None:
-        goodput = f"{scale.rate(tcp.goodput_bit_s)} of goodput without a capacity"
+        frames = f"{scale.grouped(str(round(tcp_frames_per_s(tcp))))} full frames/s"
+        goodput = f"{scale.rate(tcp.goodput_bit_s)} of goodput ({frames})"
         table.add_row("TCP (iperf3)", goodput + _used(tcp.circumstances))
     elif backend.tcp_reason:
         table.add_row("TCP (iperf3)", f"not measured: {backend.tcp_reason}")

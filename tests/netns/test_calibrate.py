@@ -174,8 +174,8 @@ def test_a_run_that_asks_for_more_is_warned_in_its_recording_and_at_once(tmp_pat
         timeout=END_S,
     )  # fmt: skip
     said = (
-        "client-r1 reverse (and 1 more): capacity 10 Mbit/s, and by the relay capacities are "
-        "faithful here up to 1 Mbit/s (testbed calibrate, 2026-11-25)"
+        "client-r1 reverse (and 1 more): capacity 10 Mbit/s, and by the relay no more than "
+        "1 Mbit/s was found faithful here (testbed calibrate, 2026-11-25)"
     )
     assert done.stderr.splitlines()[0] == f"testbed: warning: {said}", done.stderr
     assert manifest_of(tmp_path / "out").warnings == [said]

@@ -76,16 +76,16 @@ def test_what_is_within_is_not_mentioned() -> None:
 def test_a_capacity_beyond_the_limit() -> None:
     found = warned(calibration(), link=Link(capacity="101mbit"))
     assert found == [
-        "client-r1 reverse (and 1 more): capacity 101 Mbit/s, and by the relay capacities are "
-        "faithful here up to 100 Mbit/s" + END
+        "client-r1 reverse (and 1 more): capacity 101 Mbit/s, and by the relay no more than "
+        "100 Mbit/s was found faithful here" + END
     ]
 
 
 def test_one_direction_beyond_it() -> None:
     links = {"r1-server": Link(forward=Way(capacity="200mbit"))}
     assert warned(calibration(), links=links) == [
-        "r1-server forward: capacity 200 Mbit/s, and by the relay capacities are faithful here up "
-        "to 100 Mbit/s" + END
+        "r1-server forward: capacity 200 Mbit/s, and by the relay no more than 100 Mbit/s was "
+        "found faithful here" + END
     ]
 
 
@@ -100,7 +100,7 @@ def test_a_machine_that_keeps_nothing() -> None:
     nothing = calibration(backend(rates=(rate(1, **BAD),)))
     assert warned(nothing) == [
         "client-r1 reverse (and 1 more): capacity 10 Mbit/s, and by the relay no capacity that was "
-        "measured here was faithful" + END
+        "measured was found faithful here" + END
     ]
 
 
