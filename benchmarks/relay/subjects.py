@@ -24,6 +24,7 @@ from testbed.errors import RunError
 from testbed.network.relay.config import LinkConfig, RelayConfig, TapEnd, WireConfig
 from testbed.network.relay.taps import open_tap
 from testbed.network.tools import find_tool, locate
+from testbed.scenario.impairments import Bernoulli
 
 DELAY_NS: Final = 10_000_000
 LOSS_RATIO: Final = 0.01
@@ -80,7 +81,7 @@ class Subject:
 
 
 def _our_relay(delay_ns: int, loss_ratio: float) -> Callable[[Pair, Workshop, ExitStack], None]:
-    wire = WireConfig(delay_ns=delay_ns, loss_ratio=loss_ratio)
+    wire = WireConfig(delay_ns=delay_ns, loss=Bernoulli(ratio=loss_ratio))
 
     def start(pair: Pair, workshop: Workshop, stack: ExitStack) -> None:
         log = workshop.folder / "relay.log"
@@ -97,11 +98,14 @@ def _our_relay(delay_ns: int, loss_ratio: float) -> Callable[[Pair, Workshop, Ex
             reverse=wire,
             log_fd=descriptor,
         )
-        told = msgspec.json.encode(RelayConfig(seed=7, links=[link])).decode()
+        told = msgspec.json.encode(RelayConfig(seed=7, links=[link]))
         # Not `hurried`: it asks for SCHED_FIFO itself.
-        argv = [sys.executable, "-m", "testbed.network.relay", told]
+        argv = [sys.executable, "-m", "testbed.network.relay"]
         relay = _program(workshop, stack, argv, keep=[descriptor], output=PIPE)
         assert relay.stdout is not None
+        assert relay.stdin is not None
+        relay.stdin.write(told + b"\n")
+        relay.stdin.flush()
         if not relay.stdout.readline():
             raise RunError("the relay did not start")
 

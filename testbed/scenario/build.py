@@ -101,7 +101,8 @@ def _nested(
     given: dict[str, Any] = {}
     problems = []
     for name, value in options.items():
-        if value is None:
+        # A command line's option that may be repeated is an empty list when it is not given.
+        if value is None or (spelling == "command line" and value in ([], ())):
             continue
         if name not in paths:
             where = _option(name, spelling)

@@ -191,6 +191,15 @@ def test_options_win_over_the_file(file: Path) -> None:
     )
 
 
+def test_an_option_that_may_be_repeated_and_is_not_given_wins_nothing(tmp_path: Path) -> None:
+    # typer hands over an empty list for it.
+    path = tmp_path / "changes.toml"
+    path.write_text('topology = "dumbbell"\nlink.schedule = ["at 5s: loss 1%"]\n')
+    for nothing in ([], None):
+        scenario = build_scenario(path, {"schedule": nothing}, spelling="command line")
+        assert scenario.link.schedule == ("at 5s: loss 1%",)
+
+
 def test_topology_options_win_one_by_one(file: Path) -> None:
     scenario = build_scenario(file, {"topology_options": ["n=5"]}, spelling="command line")
     assert scenario.topology_options == {"n": 5}
