@@ -235,10 +235,13 @@ def checksum_rows(found: Found) -> list[LedgerRow]:
     ip, tcp = evidence.table("ip"), evidence.table("tcp_counters")
     captured = all(_captured_whole(evidence, name) for name in ends)
     by_ip = None if ip is None else _increase(ip, "in_header_errors", ends | routers)
-    by_tcp = None
+    by_tcp = in_errors = None
     if tcp is not None:
-        by_tcp = _increase(tcp.filter(pl.col("counter") == "Tcp.InErrs"), "value", ends)
-    if ip is None or by_ip is None or by_tcp is None or not captured:
+        by_tcp, in_errors = (
+            _increase(tcp.filter(pl.col("counter") == name), "value", ends)
+            for name in ("Tcp.InCsumErrors", "Tcp.InErrs")
+        )
+    if ip is None or by_ip is None or by_tcp is None or in_errors is None or not captured:
         return [row(what, None, None, None, 0, note="not all captures and counters are there")]
     exact = all(passage.way.link.wire != "kernel" for passage in found.passages)
     surely = perhaps = 0
@@ -254,7 +257,10 @@ def checksum_rows(found: Found) -> list[LedgerRow]:
         inner, outer = _sampled(capture, ip.filter(pl.col("node") == node)["t_ns"])
         surely += int((sure & inner).sum()) if exact else 0
         perhaps += int((damaged & outer).sum())
-    counted = by_ip + by_tcp
+    # InErrs has those with an impossible header length as well, which nobody counts by themselves,
+    # but also SYNs that came again (net/ipv4/tcp_ipv4.c, tcp_v4_rcv; tcp_input.c,
+    # tcp_validate_incoming).
+    counted = by_ip + min(max(by_tcp, surely - by_ip), in_errors)
     entered = min(max(counted, surely), perhaps)
     note = f"dropped: {by_ip} by checksums of IP, {by_tcp} of TCP"
     if surely != perhaps:

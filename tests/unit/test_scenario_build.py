@@ -195,6 +195,7 @@ def test_an_option_that_may_be_repeated_and_is_not_given_wins_nothing(tmp_path: 
     # typer hands over an empty list for it.
     path = tmp_path / "changes.toml"
     path.write_text('topology = "dumbbell"\nlink.schedule = ["at 5s: loss 1%"]\n')
+    nothing: list[str] | None
     for nothing in ([], None):
         scenario = build_scenario(path, {"schedule": nothing}, spelling="command line")
         assert scenario.link.schedule == ("at 5s: loss 1%",)
