@@ -21,8 +21,8 @@ from tests.support.statistics import binomial_interval
 CONFIDENCE = 0.9999
 """One direction of one run in 10 000 loses more or less than this allows."""
 LEAST_LATE_NS = 5_000_000
-"""How late the least late of some 150 packets may be: on an emulated CPU it was 0.2 ms with netem
-and 0.6 ms with the relay, also while others kept the CPUs busy."""
+"""How late the least late of some 150 packets may be: seen on an emulated CPU that others used as
+well were 0.2 ms with netem and 0.6 ms with the relay, each in one run."""
 
 
 def test_the_run_is_done_and_says_which_links_it_had(kernel_run: CommandLineRun) -> None:
@@ -95,7 +95,7 @@ def test_the_backends_agree_about_the_delay(
         by_netem, by_relay = direction.one_way_delay_ns, relayed[way].one_way_delay_ns
         assert by_netem is not None
         assert by_relay is not None
-        # An emulated CPU that others used as well put 12 ms between the medians, an idle one 1 ms;
-        # a delay that one of them left out or had twice would put 20 ms there.
+        # An emulated CPU that others used as well put 12 ms between the medians in one run; a delay
+        # that one of them left out or had twice would put 20 ms there.
         assert abs(by_netem.p50 - by_relay.p50) < DELAY_NS, (way, by_netem, by_relay)
         assert abs(by_netem.min - by_relay.min) < LEAST_LATE_NS, (way, by_netem, by_relay)
