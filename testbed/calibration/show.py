@@ -220,8 +220,9 @@ def sentences(calibration: Calibration) -> list[str]:
         said.append(f"By {_BY[backend.name]} this machine {_does(backend, backend.limits)}")
         if is_disturbed(backend):
             said.append(
-                f"{most_stolen(backend):.1%} of the CPU time was stolen meanwhile, and above "
-                f"{STOLEN_DEGRADED:.0%} no verdict is faithful: measure again when it is quiet."
+                f"{most_stolen(backend) * 100:.1f} % of the CPU time was stolen meanwhile, and "
+                f"above {STOLEN_DEGRADED * 100:.0f} % no verdict is faithful: measure again when "
+                "it is quiet."
             )
         elif any("sender" in rate_faults(rate) for rate in backend.rates):
             said.append(

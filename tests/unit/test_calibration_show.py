@@ -61,7 +61,7 @@ def test_the_sentence_has_the_limits() -> None:
     [
         ({"p99_us": 300}, "up to 20.2 Mbit/s faithfully (what the error in time allows)"),
         ({"rates": (rate(1, long_run_error_ratio=0.1),)}, "is not faithful even at 1 Mbit/s"),
-        ({"loaded": circumstances(stolen_cpu_ratio=0.031)}, "3.1% of the CPU time was stolen"),
+        ({"loaded": circumstances(stolen_cpu_ratio=0.031)}, "3.1 % of the CPU time was stolen"),
         ({"rates": (rate(1), rate(10, sender_ran_dry=1))}, "Links that were not filled may be"),
         ({"carried": None, "tcp": None}, "beside an HTTP load."),
     ],
