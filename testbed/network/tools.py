@@ -6,10 +6,12 @@ kept for `commands.sh`, so that a student can repeat it by hand.
 
 from __future__ import annotations
 
+import os
 import shlex
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from testbed.errors import ToolError, ToolMissingError
 
@@ -30,14 +32,23 @@ class Toolbox:
 
     def __init__(self) -> None:
         self._commands: list[str] = []
+        self._files: dict[Path, str] = {}
 
-    def run(self, argv: Sequence[str], *, stdin: str = "", remember: bool = True) -> str:
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        stdin: str = "",
+        remember: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> str:
         """Runs `argv` with `stdin` and returns its standard output.
 
         Args:
             argv: the command; no shell is involved.
             stdin: what it reads, such as the lines of a batch.
             remember: whether it belongs to what builds the network (a read-back does not).
+            env: variables that it has beside this process's own.
 
         Raises:
             ToolMissingError: there is no such program.
@@ -45,9 +56,10 @@ class Toolbox:
         """
         program = find_tool(argv[0])
         if remember:
-            self.remember(argv, stdin)
+            self.remember(argv, stdin, env)
         done = subprocess.run(
             [program, *argv[1:]],
+            env={**os.environ, **env} if env else None,
             input=stdin,
             capture_output=True,
             text=True,
@@ -57,14 +69,41 @@ class Toolbox:
             raise ToolError(argv, done.returncode, done.stderr or done.stdout)
         return done.stdout
 
-    def batch(self, argv: Sequence[str], lines: Sequence[str]) -> None:
+    def batch(
+        self,
+        argv: Sequence[str],
+        lines: Sequence[str],
+        *,
+        remember: bool = True,
+        env: Mapping[str, str] | None = None,
+    ) -> str:
         """Runs ip or tc once with `lines` as its batch; nothing when there are none."""
-        if lines:
-            self.run([*argv, "-batch", "-"], stdin="".join(f"{line}\n" for line in lines))
+        if not lines:
+            return ""
+        stdin = "".join(f"{line}\n" for line in lines)
+        return self.run([*argv, "-batch", "-"], stdin=stdin, remember=remember, env=env)
 
-    def remember(self, argv: Sequence[str], stdin: str = "") -> None:
+    def write_file(self, path: Path, text: str) -> None:
+        """Writes a file that a tool reads; `commands.sh` writes it, too.
+
+        Args:
+            path: in the sandbox's own /run; its folder is made.
+            text: whole lines.
+        """
+        if self._files.get(path) == text:
+            return
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="ascii")
+        self._files[path] = text
+        folder, name = shlex.quote(str(path.parent)), shlex.quote(str(path))
+        self._commands += [f"mkdir -p {folder}", f"cat > {name} <<'END'\n{text}END"]
+
+    def remember(
+        self, argv: Sequence[str], stdin: str = "", env: Mapping[str, str] | None = None
+    ) -> None:
         """Adds a command to `commands.sh`."""
-        text = shlex.join(argv)
+        variables = [f"{name}={shlex.quote(value)}" for name, value in (env or {}).items()]
+        text = " ".join([*variables, shlex.join(argv)])
         if stdin:
             text += f" <<'END'\n{stdin}END"
         self._commands.append(text)

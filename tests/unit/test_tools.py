@@ -96,6 +96,34 @@ def test_an_empty_batch_runs_nothing() -> None:
     assert commands(tools) == []
 
 
+def test_a_batch_returns_what_it_printed_and_can_be_left_out() -> None:
+    tools = Toolbox()
+    assert tools.batch(["sh", "-c", "cat"], ["one"], remember=False) == "one\n"
+    assert commands(tools) == []
+
+
+def test_variables_are_given_and_kept_with_the_command() -> None:
+    tools = Toolbox()
+    argv = ["sh", "-c", "echo $TC_LIB_DIR"]
+    assert tools.run(argv, env={"TC_LIB_DIR": "/run/my tables"}) == "/run/my tables\n"
+    assert commands(tools) == ["TC_LIB_DIR='/run/my tables' sh -c 'echo $TC_LIB_DIR'"]
+
+
+def test_a_file_that_a_tool_reads_is_written_by_the_script_too(tmp_path: Path) -> None:
+    tools = Toolbox()
+    file = tmp_path / "new folder" / "x.dist"
+    for _ in range(2):
+        tools.write_file(file, "# $HOME\n-1 2\n")
+    assert file.read_text() == "# $HOME\n-1 2\n"
+    file.unlink()
+    file.parent.rmdir()
+    script = tmp_path / "commands.sh"
+    script.write_text(tools.script())
+    subprocess.run(["sh", "-e", script], check=True)
+    assert file.read_text() == "# $HOME\n-1 2\n"
+    assert tools.script().count("cat >") == 1
+
+
 def test_a_command_that_failed_is_kept_too() -> None:
     tools = Toolbox()
     with pytest.raises(ToolError):
