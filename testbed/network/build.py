@@ -38,6 +38,8 @@ TAP_RING_FRAMES: Final = 10_000
 """txqueuelen of a TAP device: its ring towards the relay; a frame that finds it full is the
 emulator's overflow.
 """
+_NEEDED_WORDS: Final = {"red": ("limit", "60000", "avpkt", "1000", "bandwidth", "10mbit")}
+"""What a qdisc cannot be tried without."""
 _QUIET: Final = {
     "net.ipv6.conf.all.disable_ipv6": "1",
     "net.ipv6.conf.default.disable_ipv6": "1",
@@ -72,14 +74,15 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
     _check_congestion_control(congestion_control)
     tools = Toolbox()
     _check_mnexec(tools)
-    _check_htb(tools, plan)
+    _check_qdiscs(tools, plan)
     # The sandbox's own namespace too: the inner ends of kernel wires lie in it.
     tools.run(["sysctl", "-q", "-w", *_words(_QUIET)])
     mininet = nodes.start_nodes(plan)
     for node in plan.nodes:
         tools.remember(["ip", "netns", "add", node.name])
         tools.run(["ip", "netns", "attach", node.name, str(mininet[node.name].pid)], remember=False)
-        tools.run(["ip", "netns", "exec", node.name, "sysctl", "-q", "-w", *_words(_sysctls(node))])
+        sysctls = _words(_sysctls(plan, node))
+        tools.run(["ip", "netns", "exec", node.name, "sysctl", "-q", "-w", *sysctls])
     _make_taps(tools, plan)
     tools.batch(
         ["ip"], [line for index, link in enumerate(plan.links) for line in _link(index, link)]
@@ -111,20 +114,21 @@ def _check_mnexec(tools: Toolbox) -> None:
         ) from error
 
 
-def _check_htb(tools: Toolbox, plan: NetworkPlan) -> None:
-    """Tries HTB on the sandbox's own loopback device where a link has a capacity."""
+def _check_qdiscs(tools: Toolbox, plan: NetworkPlan) -> None:
+    """Tries each qdisc that the plan needs on the sandbox's own loopback device."""
     ways = [way for link in plan.links for way in (link.forward, link.reverse)]
-    if all(way.capacity_bit_s is None for way in ways):
-        return
-    try:
-        tools.run(["tc", "qdisc", "add", "dev", "lo", "root", "htb"], remember=False)
-    except ToolError as error:
-        raise MachineError(
-            f"a capacity needs the htb qdisc, which this kernel refuses ({error.stderr.strip()}); "
-            "as root: modprobe sch_htb",
-            where="--capacity",
-        ) from error
-    tools.run(["tc", "qdisc", "del", "dev", "lo", "root"], remember=False)
+    for kind in dict.fromkeys(kind for way in ways for kind in shaping.kinds(way)):
+        argv = ["tc", "qdisc", "add", "dev", "lo", "root", kind, *_NEEDED_WORDS.get(kind, ())]
+        try:
+            tools.run(argv, remember=False)
+        except ToolError as error:
+            what = "a capacity" if kind == "htb" else f"the queue {kind}"
+            raise MachineError(
+                f"{what} needs the {kind} qdisc, which this kernel refuses "
+                f"({error.stderr.strip()}); as root: modprobe sch_{kind}",
+                where="--capacity" if kind == "htb" else "--queue",
+            ) from error
+        tools.run(["tc", "qdisc", "del", "dev", "lo", "root"], remember=False)
 
 
 def _check_congestion_control(name: str) -> None:
@@ -138,8 +142,19 @@ def _check_congestion_control(name: str) -> None:
         )
 
 
-def _sysctls(node: NodePlan) -> dict[str, str]:
-    return {**_QUIET, "net.ipv4.ip_forward": "1" if node.role == "router" else "0"}
+def _sysctls(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
+    forwards = {"net.ipv4.ip_forward": "1" if node.role == "router" else "0"}
+    if node.role == "switch" or not _marks(plan):
+        return {**_QUIET, **forwards}
+    # Both ends must ask for it (RFC 3168, 6.1.1); Linux only answers unless it is told (tcp(7)).
+    return {**_QUIET, **forwards, "net.ipv4.tcp_ecn": "1"}
+
+
+def _marks(plan: NetworkPlan) -> bool:
+    """Whether a queue of the plan may mark packets, from the start or by its schedule."""
+    ways = [way for link in plan.links for way in (link.forward, link.reverse)]
+    ways += [change.settings for link in plan.links for change in link.schedule]
+    return any(way.queue is not None and way.queue.marks for way in ways)
 
 
 def _words(settings: Mapping[str, str]) -> list[str]:
@@ -215,7 +230,7 @@ def _tc_lines(plan: NetworkPlan, node: NodePlan) -> list[str]:
 
 def _read_back(tools: Toolbox, plan: NetworkPlan, node: NodePlan, congestion_control: str) -> Node:
     inside = ["ip", "netns", "exec", node.name]
-    wanted = _sysctls(node)
+    wanted = _sysctls(plan, node)
     values = tools.run([*inside, "sysctl", "-n", *wanted], remember=False).split()
     sysctls = dict(zip(wanted, values, strict=True))
     for name, value in wanted.items():
@@ -260,9 +275,9 @@ def _check_queues(tools: Toolbox, plan: NetworkPlan, node: NodePlan) -> None:
                 continue
             tc = ["tc", "-n", node.name]
             device = way.sender_interface
-            qdiscs = _json(tools, [*tc, "-j", "qdisc", "show", "dev", device])
+            qdiscs = _json(tools, [*tc, "-j", "-d", "qdisc", "show", "dev", device])
             classes = ""
-            if way.capacity_bit_s is not None:
+            if shaping.shaped(way) is not None:
                 classes = tools.run([*tc, "class", "show", "dev", device], remember=False)
             shaping.check_read_back(way, qdiscs, classes)
 

@@ -1,10 +1,13 @@
 """The tc commands that shape one direction of a link at its sending interface. Pure.
 
-    root 1: htb -- class 1:10 (capacity) -- 10: pfifo or bfifo (the queue)        with a capacity
-    root 1: pfifo                                                                without one
+    root 1: htb -- class 1:10 (capacity) -- 10: the queue        with a capacity
+    root 1: pfifo                                                without one, or by a trace
 
 Why HTB and not tbf: tbf drops by itself what does not fit its own buffer, HTB leaves the queue to
 the qdisc below.
+
+A change while packets wait is `tc class change` and `tc qdisc change`: both keep what is queued and
+say all settings, so that none goes back to a default. RED is the exception, see `change_refusals`.
 """
 
 from __future__ import annotations
@@ -12,20 +15,39 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from testbed.errors import ReadBackError
+from testbed.errors import Problem, ReadBackError, ScenarioError
+from testbed.network import queues
+from testbed.network.queues import FRAME_BYTES
 from testbed.recording.manifest import Direction
+from testbed.scenario.queues import Queue
 from testbed.units import NS_PER_S
 
-FRAME_BYTES: Final = 1514
-"""Ethernet frame of MTU 1500, as qdiscs count it: header, without preamble and frame check
-sequence.
-"""
 UNSHAPED_QUEUE_PACKETS: Final = 1000
 """Queue of an interface without a capacity; it fills only when the wire itself cannot keep up."""
 _BURST_NS: Final = 250_000
 """How long HTB may send above its rate after a pause: covers the lateness of its timer (tens of
 us).
 """
+
+
+def shaped(way: Direction) -> tuple[int, Queue] | None:
+    """Capacity and queue at the sender; None where nothing is shaped there.
+
+    A trace shapes on the wire: the queue before it is the relay's.
+    """
+    if way.capacity_bit_s is None or way.trace is not None:
+        return None
+    if way.queue is None:
+        raise ValueError(f"{way.sender_interface}: a capacity without a queue")
+    return way.capacity_bit_s, way.queue
+
+
+def kinds(way: Direction) -> tuple[str, ...]:
+    """The qdiscs that the kernel must have for `way`; pfifo and bfifo are part of each."""
+    settings = shaped(way)
+    if settings is None:
+        return ()
+    return ("htb",) if settings[1].is_drop_tail else ("htb", settings[1].discipline)
 
 
 def burst_bytes(capacity_bit_s: int) -> int:
@@ -37,23 +59,73 @@ def burst_bytes(capacity_bit_s: int) -> int:
 
 
 def tc_commands(way: Direction) -> list[str]:
-    """Lines for `tc -batch` that shape `way` at its sending interface."""
+    """Lines for `tc -batch` that shape `way` at its sending interface.
+
+    Raises:
+        QuantityError: RED has no averaging weight for these settings.
+    """
     device = way.sender_interface
-    if way.capacity_bit_s is None:
+    settings = shaped(way)
+    if settings is None:
         return [f"qdisc add dev {device} root handle 1: pfifo limit {UNSHAPED_QUEUE_PACKETS}"]
-    burst = burst_bytes(way.capacity_bit_s)
-    limit = (
-        f"pfifo limit {way.queue_packets}"
-        if way.queue_packets is not None
-        else f"bfifo limit {way.queue_bytes}"
-    )
-    rate = f"{way.capacity_bit_s}bit"
+    capacity_bit_s, queue = settings
     return [
         f"qdisc add dev {device} root handle 1: htb default 10",
-        f"class add dev {device} parent 1: classid 1:10 htb rate {rate} ceil {rate} "
-        f"burst {burst} cburst {burst} quantum {FRAME_BYTES}",
-        f"qdisc add dev {device} parent 1:10 handle 10: {limit}",
+        f"class add {_class(device, capacity_bit_s)}",
+        f"qdisc add {_leaf(device)} {queues.words(queue, capacity_bit_s)}",
     ]
+
+
+def tc_change_commands(before: Direction, after: Direction) -> list[str]:
+    """Lines for `tc -batch` that make `after` of a live `before`; none where nothing differs.
+
+    Queued packets stay, but for those above a limit that shrinks: codel, fq_codel, pie, fq and cake
+    drop them at once (their ``*_change`` in net/sched), pfifo and bfifo let them leave.
+
+    Raises:
+        ScenarioError: it cannot be made without losing packets (`change_refusals`).
+    """
+    was, will = shaped(before), shaped(after)
+    problems = [Problem(*refusal) for refusal in change_refusals(before, after)]
+    if problems:
+        raise ScenarioError(problems)
+    if was is None or will is None:
+        return []
+    device = after.sender_interface
+    lines = []
+    if was[0] != will[0]:
+        lines.append(f"class change {_class(device, will[0])}")
+    # RED's bandwidth only tells how fast its average falls while nothing is queued: that of the
+    # start stays, as a change would empty the queue.
+    if will[1].discipline != "red" and queues.words(was[1], was[0]) != queues.words(
+        will[1], will[0]
+    ):
+        lines.append(
+            f"qdisc change {_leaf(device)} {queues.words(will[1], will[0], before=was[1])}"
+        )
+    return lines
+
+
+def change_refusals(before: Direction, after: Direction) -> list[tuple[str, str]]:
+    """What cannot change at the sender while packets are queued: the setting, and why."""
+    was, will = shaped(before), shaped(after)
+    if was is None or will is None:
+        if was == will:
+            return []
+        return [("capacity", "it can be neither begun nor left while packets are queued")]
+    return [("queue", why) for why in queues.change_refusals(was[1], will[1])]
+
+
+def _class(device: str, capacity_bit_s: int) -> str:
+    burst, rate = burst_bytes(capacity_bit_s), f"{capacity_bit_s}bit"
+    return (
+        f"dev {device} parent 1: classid 1:10 htb rate {rate} ceil {rate} "
+        f"burst {burst} cburst {burst} quantum {FRAME_BYTES}"
+    )
+
+
+def _leaf(device: str) -> str:
+    return f"dev {device} parent 1:10 handle 10:"
 
 
 def check_read_back(way: Direction, qdiscs: list[dict[str, Any]], classes: str) -> None:
@@ -61,39 +133,59 @@ def check_read_back(way: Direction, qdiscs: list[dict[str, Any]], classes: str) 
 
     Args:
         way: the direction as planned.
-        qdiscs: ``tc -j qdisc show dev DEVICE``.
+        qdiscs: ``tc -j -d qdisc show dev DEVICE``.
         classes: ``tc class show dev DEVICE``, text: iproute2 6.1 has no JSON for classes.
 
     Raises:
         ReadBackError: naming the interface, the setting, what was wanted and what was got.
     """
-    found = {(item["kind"], item["handle"]): item for item in qdiscs}
-    if way.capacity_bit_s is None:
-        _compare(way, "pfifo limit", UNSHAPED_QUEUE_PACKETS, _limit(found.get(("pfifo", "1:"))))
+    settings = shaped(way)
+    if settings is None:
+        plain = Queue(discipline="pfifo", limit_packets=UNSHAPED_QUEUE_PACKETS)
+        _check_queue(way, qdiscs, "1:", plain, 0)
         return
-    if ("htb", "1:") not in found:
-        raise ReadBackError(
-            f"{way.sender_interface}: expected an htb qdisc 1: (got {sorted(found)})",
-            where=way.sender_interface,
-        )
+    if not any((item["kind"], item["handle"]) == ("htb", "1:") for item in qdiscs):
+        _fail(way, f"expected an htb qdisc 1: (got {_kinds(qdiscs)})", "htb", None)
+    check_capacity(way, classes)
+    check_queue(way, qdiscs)
+
+
+def check_capacity(way: Direction, classes: str) -> None:
+    """Compares the HTB class alone; see `check_read_back`."""
+    settings = shaped(way)
+    if settings is None:
+        return
     rate_bit_s = _class_rate_bit_s(classes)
     # tc prints whole thousands only, and counts in bytes per second: it cannot be compared closer
     # than that.
-    if rate_bit_s is None or abs(rate_bit_s - way.capacity_bit_s) > max(
-        8, way.capacity_bit_s // 1000
-    ):
-        _compare(way, "capacity in bit/s", way.capacity_bit_s, rate_bit_s)
-    kind, wanted = (
-        ("pfifo", way.queue_packets)
-        if way.queue_packets is not None
-        else ("bfifo", way.queue_bytes)
+    if rate_bit_s is None or abs(rate_bit_s - settings[0]) > max(8, settings[0] // 1000):
+        text = f"capacity in bit/s was set to {settings[0]} and reads back as {rate_bit_s}"
+        _fail(way, text, settings[0], rate_bit_s)
+
+
+def check_queue(way: Direction, qdiscs: list[dict[str, Any]]) -> None:
+    """Compares the queue below HTB alone; see `check_read_back`."""
+    settings = shaped(way)
+    if settings is not None:
+        _check_queue(way, qdiscs, "10:", settings[1], settings[0])
+
+
+def _check_queue(
+    way: Direction, qdiscs: list[dict[str, Any]], handle: str, queue: Queue, capacity_bit_s: int
+) -> None:
+    found = next(
+        (q for q in qdiscs if (q["kind"], q["handle"]) == (queue.discipline, handle)), None
     )
-    _compare(way, f"{kind} limit", wanted, _limit(found.get((kind, "10:"))))
+    if found is None:
+        text = f"expected a {queue.discipline} qdisc {handle} (got {_kinds(qdiscs)})"
+        _fail(way, text, queue.discipline, None)
+        return
+    for text in queues.differences(queue, capacity_bit_s, found.get("options", {})):
+        _fail(way, f"{queue.discipline} {text}", queues.words(queue, capacity_bit_s), found)
 
 
-def _limit(qdisc: dict[str, Any] | None) -> int | None:
-    limit = (qdisc or {}).get("options", {}).get("limit")
-    return None if limit is None else int(str(limit).rstrip("pb"))
+def _kinds(qdiscs: list[dict[str, Any]]) -> list[tuple[str, str]]:
+    return sorted((item["kind"], item["handle"]) for item in qdiscs)
 
 
 def _class_rate_bit_s(classes: str) -> int | None:
@@ -103,11 +195,10 @@ def _class_rate_bit_s(classes: str) -> int | None:
     return int(match[1]) * {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}[match[2]]
 
 
-def _compare(way: Direction, what: str, wanted: object, got: object) -> None:
-    if wanted != got:
-        raise ReadBackError(
-            f"{way.sender_interface}: {what} was set to {wanted} and reads back as {got}",
-            where=way.sender_interface,
-            wanted=str(wanted),
-            got=got,
-        )
+def _fail(way: Direction, text: str, wanted: object, got: object) -> None:
+    raise ReadBackError(
+        f"{way.sender_interface}: {text}",
+        where=way.sender_interface,
+        wanted=str(wanted),
+        got=got,
+    )
