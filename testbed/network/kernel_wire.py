@@ -8,20 +8,34 @@ peer is redirected to the other's egress, where netem delays or drops it. So cap
 see a packet before and after the wire, and a loss is never the sender's own.
 
 netem's limit counts the packets in the delay line; it is set far above what a link can hold, and a
-packet that finds it full is the emulator's overflow.
+packet that finds it full is the emulator's overflow. netem counts it among its `drops` like any
+loss, but tells the device layer (NET_XMIT_DROP, where a loss is NET_XMIT_SUCCESS), which tells
+mirred, which counts it among its `overlimits` (tcf_mirred_act, net/sched/act_mirred.c).
+
+Duplicates enter again at the root of the device's qdiscs, which is netem itself here: a copy is
+drawn for loss and corruption anew, and is never duplicated. Kernels that refuse "duplicating netems
+with other netems in tree" (check_netem_in_tree, since 6.16 and in stable ones) mean one device: we
+have one netem on each.
 """
 
 from __future__ import annotations
 
 import json
-from typing import Final
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Final
 
 from testbed.errors import ReadBackError, ToolError
+from testbed.network import netem
 from testbed.network.tools import Toolbox
 from testbed.recording.manifest import Direction, LinkRecord
-from testbed.units import NS_PER_US
+from testbed.scenario.model import DirectionName
 
-NETEM_LIMIT_PACKETS: Final = 100_000
+NETEM_LIMIT_PACKETS: Final = netem.LIMIT_PACKETS
+TABLES: Final = Path("/run/netem")
+"""Where tc finds our tables. The sandbox's /run is its own, and tc takes no long path: 127 bytes
+with the name (tc/q_netem.c, get_distribution)."""
+ENVIRONMENT: Final = {"TC_LIB_DIR": str(TABLES)}
 
 
 def is_available(tools: Toolbox) -> bool:
@@ -37,6 +51,12 @@ def is_available(tools: Toolbox) -> bool:
 def inner_names(index: int) -> tuple[str, str]:
     """Names of the two inner ends of link number `index`."""
     return f"w{index}a", f"w{index}b"
+
+
+def device_of(index: int, direction: DirectionName) -> str:
+    """The inner end whose egress has the netem of a direction."""
+    first, second = inner_names(index)
+    return second if direction == "forward" else first
 
 
 def join(tools: Toolbox, index: int, link: LinkRecord) -> None:
@@ -57,40 +77,81 @@ def join(tools: Toolbox, index: int, link: LinkRecord) -> None:
             f"filter add dev {inner} ingress matchall action mirred egress redirect dev {other}",
         ]
     lines += [
-        f"qdisc add dev {second} root handle 1: netem {_settings(link.forward)}",
-        f"qdisc add dev {first} root handle 1: netem {_settings(link.reverse)}",
+        f"qdisc add {_root(second)} netem {netem.settings(link.forward)}",
+        f"qdisc add {_root(first)} netem {netem.settings(link.reverse)}",
     ]
-    tools.batch(["tc"], lines)
-    _check(tools, second, link.forward)
-    _check(tools, first, link.reverse)
+    with_tables = write_tables(tools, (link.forward, link.reverse))
+    tools.batch(["tc"], lines, env=ENVIRONMENT if with_tables else None)
+    check(second, link.forward, read(tools, second))
+    check(first, link.reverse, read(tools, first))
 
 
-def _settings(way: Direction) -> str:
-    words = [f"limit {NETEM_LIMIT_PACKETS}"]
-    if way.delay_ns:
-        words.append(f"delay {way.delay_ns / NS_PER_US:.3f}us")  # tc 6.1 knows no "ns" here
-    if way.loss_ratio:
-        words.append(f"loss random {way.loss_ratio * 100:.9f}%")
-    return " ".join(words)
+def write_tables(tools: Toolbox, ways: Iterable[Direction], *, changing: bool = False) -> bool:
+    """Writes the tables that these directions need; whether there are any."""
+    found = False
+    for variation in (way.delay_variation for way in ways):
+        name = netem.table_name(variation, changing=changing)
+        if variation is not None and name:
+            tools.write_file(TABLES / f"{name}.dist", netem.table_text(variation))
+            found = True
+    return found
 
 
-def _check(tools: Toolbox, device: str, way: Direction) -> None:
-    found = json.loads(tools.run(["tc", "-j", "qdisc", "show", "dev", device], remember=False))
-    options = next((item["options"] for item in found if item["kind"] == "netem"), None)
+def change_commands(device: str, before: Direction, after: Direction) -> list[str]:
+    """The line for `tc -batch` that makes `after` of a live `before` on an inner end.
+
+    Packets that are under way keep the times that they have, and their order. None where nothing of
+    the wire differs.
+    """
+    if netem.settings(before) == netem.settings(after):
+        return []
+    return [f"qdisc change {_root(device)} netem {netem.settings(after, changing=True)}"]
+
+
+def _root(device: str) -> str:
+    return f"dev {device} root handle 1:"
+
+
+def read(tools: Toolbox, device: str) -> list[dict[str, Any]]:
+    """The qdiscs of an inner end."""
+    found: list[dict[str, Any]] = json.loads(
+        tools.run(["tc", "-j", "qdisc", "show", "dev", device], remember=False)
+    )
+    return found
+
+
+def check(
+    device: str, way: Direction, qdiscs: list[dict[str, Any]], *, changing: bool = False
+) -> None:
+    """Compares what tc reads back of an inner end with what was set.
+
+    Raises:
+        ReadBackError: netem is not there, or reads back other settings.
+    """
+    options = next((item["options"] for item in qdiscs if item["kind"] == "netem"), None)
     if options is None:
         raise ReadBackError(f"{device}: no netem after it was set", where=device)
-    delay_s = options.get("delay", {}).get("delay", 0.0)
-    loss = options.get("loss-random", {}).get("loss", 0.0)
-    if options.get("limit") != NETEM_LIMIT_PACKETS:
+    for text in netem.differences(way, options, changing=changing):
         raise ReadBackError(
-            f"{device}: netem's limit was set to {NETEM_LIMIT_PACKETS} and reads back as "
-            f"{options.get('limit')}",
+            f"{device}: netem's {text}",
             where=device,
+            wanted=netem.settings(way, changing=changing),
+            got=options,
         )
-    # netem keeps a probability in 32 bits and tc prints delays as seconds with nanosecond digits.
-    if abs(delay_s * 1e9 - way.delay_ns) > 1_000 or abs(loss - way.loss_ratio) > 1e-6:
-        raise ReadBackError(
-            f"{device}: netem was set to delay {way.delay_ns} ns, loss {way.loss_ratio} "
-            f"and reads back as {options}",
-            where=device,
-        )
+
+
+def overflowed_packets(tools: Toolbox, index: int, direction: DirectionName) -> int:
+    """Packets of a direction that found netem's delay line full: the emulator's fault.
+
+    Of a packet that was duplicated it knows nothing: netem answers for its copy.
+    """
+    first, second = inner_names(index)
+    entry = first if direction == "forward" else second
+    argv = ["tc", "-s", "-j", "filter", "show", "dev", entry, "ingress"]
+    return overlimits(json.loads(tools.run(argv, remember=False)))
+
+
+def overlimits(filters: list[dict[str, Any]]) -> int:
+    """The `overlimits` of the mirred action in ``tc -s -j filter show``."""
+    actions = [action for item in filters for action in item.get("options", {}).get("actions", [])]
+    return sum(action.get("stats", {}).get("overlimits", 0) for action in actions)
