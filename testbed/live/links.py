@@ -177,7 +177,9 @@ class LinkControl:
             wire = directions_of.wire_config(after)
             order = WireChange(link=name, direction=way, at_ns=at_ns, wire=wire)
             self._order(RelayOrder(changes=[order, *self._coming(key)]))
-        began_ns, ended_ns = change_by_tc(self._network.toolbox, link, way, before, after)
+        index = self._network.plan.links.index(link)
+        tools = self._network.toolbox
+        began_ns, ended_ns = change_by_tc(tools, index, link, way, before, after)
         if ended_ns:
             at_ns = at_ns if link.wire == "relay" else began_ns
             done_ns = ended_ns
