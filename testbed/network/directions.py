@@ -15,6 +15,8 @@ from typing import Any, Final
 
 import msgspec
 
+from testbed.errors import QuantityError
+from testbed.network import netem, queues
 from testbed.network.relay.config import TraceConfig, VariationConfig, WireConfig
 from testbed.network.relay.distributions import negative_ratio, table_of
 from testbed.recording.manifest import Direction
@@ -52,10 +54,21 @@ def settle(bare: Direction, way: Way, problem: OnProblem) -> Direction:
         capacity_bit_s=trace.mean_bit_s if trace else capacity,
         trace=trace,
         queue=queue,
+        queue_in_full=None if trace else _in_full(queue, capacity, problem),
         queue_packets=queue.limit_packets if drop_tail and queue else None,
         queue_bytes=queue.limit_bytes if drop_tail and queue else None,
         **_wire(way),
     )
+
+
+def _in_full(queue: Queue | None, capacity: object, problem: OnProblem) -> Queue | None:
+    if queue is None or not isinstance(capacity, int):
+        return None
+    try:
+        return queues.complete(queue, capacity)
+    except QuantityError as error:
+        problem("queue", str(error))
+        return None
 
 
 def _wire(way: Way) -> dict[str, Any]:
@@ -121,7 +134,11 @@ def changed(now: Direction, way: Way, problem: OnProblem) -> Direction:
             fields["capacity_bit_s"] = capacity
     if "queue" in given:
         fields |= _queue_changed(now, notation.parse_queue(given["queue"]), problem)
-    return msgspec.structs.replace(now, **fields)
+    after = msgspec.structs.replace(now, **fields)
+    if after.trace is not None or not fields.keys() & {"capacity_bit_s", "queue"}:
+        return after
+    in_full = _in_full(after.queue, after.capacity_bit_s, problem)
+    return msgspec.structs.replace(after, queue_in_full=in_full)
 
 
 _FIELDS: Final = {
@@ -144,6 +161,8 @@ def _queue_changed(now: Direction, queue: Queue, problem: OnProblem) -> dict[str
             f"(it is {had}, got {queue.discipline})",
         )
         return {}
+    for why in queues.change_refusals(now.queue, queue):
+        problem("queue", why)
     if now.trace is not None:
         problem("queue", "the queue before a trace cannot change while the load runs")
     return {
@@ -158,6 +177,15 @@ def kernel_refusals(way: Direction) -> list[tuple[str, str]]:
     found = []
     if way.trace is not None:
         found.append(("capacity", "netem cannot follow a trace"))
+    if way.delay_ns > netem.MAX_DELAY_NS:
+        found.append(("delay", "tc counts at most 274 s"))
+    if way.delay_variation and way.delay_variation.spread_ns > netem.MAX_SPREAD_NS:
+        found.append(("delay_variation", "netem counts at most 2.147 s"))
+    if way.delay_variation and way.delay_variation.distribution == "table":
+        entries = len(table_of(way.delay_variation))
+        if entries > netem.MAX_ENTRIES:
+            text = f"tc takes tables of at most {netem.MAX_ENTRIES} entries (this has {entries})"
+            found.append(("delay_variation", text))
     for name in ("loss", "duplicate", "corrupt"):
         pick = getattr(way, name)
         if isinstance(pick, Every | Listed | Segments):

@@ -58,6 +58,10 @@ class Direction(_Record, frozen=True, kw_only=True):
     trace: Trace | None = None
     """The capacity follows it, on the wire; then nothing is shaped at the sender."""
     queue: Queue | None = None
+    """As the scenario has it."""
+    queue_in_full: Queue | None = None
+    """With every setting that tc was told, also those that the scenario leaves out; None where
+    nothing is shaped at the sender."""
     queue_packets: int | None = None
     """Limit of a drop-tail queue in packets; None: there is none, or it counts bytes."""
     queue_bytes: int | None = None

@@ -71,7 +71,8 @@ def test_nothing_set_is_a_bare_direction() -> None:
 def test_everything_in_base_units() -> None:
     assert set(EVERYTHING) == set(TEXT_SETTINGS)
     way = settled(**EVERYTHING)
-    assert msgspec.structs.replace(way, queue=None) == msgspec.structs.replace(
+    assert way.queue == way.queue_in_full
+    assert msgspec.structs.replace(way, queue=None, queue_in_full=None) == msgspec.structs.replace(
         BARE,
         capacity_bit_s=10_000_000,
         queue_packets=50,
@@ -169,7 +170,8 @@ def test_a_change_changes_what_it_names_and_nothing_else(setting: str) -> None:
     if setting == "queue":
         assert after.queue is not None
         assert after.queue.limit_packets == 9
-        after = msgspec.structs.replace(after, queue=start.queue)
+        assert after.queue_in_full == after.queue
+        after = msgspec.structs.replace(after, queue=start.queue, queue_in_full=start.queue_in_full)
     assert after == msgspec.structs.replace(start, **fields)
 
 
@@ -264,3 +266,66 @@ def test_the_relay_is_told_a_trace_with_its_queue() -> None:
     config = wire_config(settled(capacity="trace steady_12mbit", queue="9p"))
     assert config.trace == TraceConfig(opportunities_ms=(1,), queue_packets=9, queue_bytes=None)
     assert config.variation is None
+
+
+def test_the_queue_is_kept_as_it_was_written_and_in_full() -> None:
+    written = {"target": 10 * MS}
+    full = {"target": 10 * MS, "interval": 100 * MS}
+    found = settle(BARE, Way(capacity="10mbit", queue="codel target 10ms"), never)
+    assert found.queue is not None
+    assert found.queue_in_full is not None
+    assert (found.queue.limit_packets, found.queue.settings) == (None, written)
+    assert (found.queue_in_full.limit_packets, found.queue_in_full.settings) == (1000, full)
+    assert settle(BARE, Way(delay="1ms"), never).queue_in_full is None
+
+
+def test_the_queue_in_full_follows_a_change_of_the_capacity() -> None:
+    before = settle(BARE, Way(capacity="10mbit", queue="cake"), never)
+    after = changed(before, Way(capacity="1gbit"), never)
+    assert before.queue_in_full is not None
+    assert after.queue_in_full is not None
+    assert (before.queue_in_full.limit_bytes, after.queue_in_full.limit_bytes) == (
+        4 * 2**20,
+        50_000_000,
+    )
+    assert changed(before, Way(delay="5ms"), never).queue_in_full == before.queue_in_full
+
+
+def test_a_red_without_a_weight_is_told() -> None:
+    ((setting, message),) = told(Way(capacity="10mbit", queue="red 8kB"))
+    assert setting == "queue"
+    assert message.startswith("red has no averaging weight for min 666 B")
+
+
+@pytest.mark.parametrize(
+    ("queue", "change", "message"),
+    [
+        ("red 60kB", "red 70kB", "red empties its queue"),
+        ("fq_codel", "fq_codel flows 64", "fq_codel cannot change its number of flows"),
+    ],
+)
+def test_a_change_that_a_discipline_cannot_make_is_told(
+    queue: str, change: str, message: str
+) -> None:
+    before = settle(BARE, Way(capacity="10mbit", queue=queue), never)
+    ((setting, why),) = told(Way(queue=change), before)
+    assert setting == "queue"
+    assert why.startswith(message)
+
+
+def test_the_kernels_times_have_bounds() -> None:
+    long = settle(BARE, Way(delay="275s", delay_variation="3s"), never)
+    assert [setting for setting, _ in kernel_refusals(long)] == ["delay", "delay_variation"]
+    short = settle(BARE, Way(delay="274s", delay_variation="2s"), never)
+    assert kernel_refusals(short) == []
+
+
+def test_a_table_must_fit_into_tcs_message(tmp_path: Path) -> None:
+    file = tmp_path / "x.dist"
+    file.write_text("0 " * 16_001)
+    long = settle(BARE, Way(delay="5ms", delay_variation=f"1ms table {file}"), never)
+    ((setting, why),) = kernel_refusals(long)
+    assert setting == "delay_variation"
+    assert why == "tc takes tables of at most 16000 entries (this has 16001)"
+    file.write_text("0 " * 16_000)
+    assert kernel_refusals(long) == []
