@@ -74,14 +74,14 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
     _check_congestion_control(congestion_control)
     tools = Toolbox()
     _check_mnexec(tools)
-    _check_qdiscs(tools, plan)
+    check_qdiscs(tools, plan)
     # The sandbox's own namespace too: the inner ends of kernel wires lie in it.
     tools.run(["sysctl", "-q", "-w", *_words(_QUIET)])
     mininet = nodes.start_nodes(plan)
     for node in plan.nodes:
         tools.remember(["ip", "netns", "add", node.name])
         tools.run(["ip", "netns", "attach", node.name, str(mininet[node.name].pid)], remember=False)
-        sysctls = _words(_sysctls(plan, node))
+        sysctls = _words(sysctls_of(plan, node))
         tools.run(["ip", "netns", "exec", node.name, "sysctl", "-q", "-w", *sysctls])
     _make_taps(tools, plan)
     tools.batch(
@@ -114,8 +114,12 @@ def _check_mnexec(tools: Toolbox) -> None:
         ) from error
 
 
-def _check_qdiscs(tools: Toolbox, plan: NetworkPlan) -> None:
-    """Tries each qdisc that the plan needs on the sandbox's own loopback device."""
+def check_qdiscs(tools: Toolbox, plan: NetworkPlan) -> None:
+    """Tries each qdisc that the plan needs on the sandbox's own loopback device.
+
+    Raises:
+        MachineError: the kernel has none of that kind.
+    """
     ways = [way for link in plan.links for way in (link.forward, link.reverse)]
     for kind in dict.fromkeys(kind for way in ways for kind in shaping.kinds(way)):
         argv = ["tc", "qdisc", "add", "dev", "lo", "root", kind, *_NEEDED_WORDS.get(kind, ())]
@@ -142,7 +146,8 @@ def _check_congestion_control(name: str) -> None:
         )
 
 
-def _sysctls(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
+def sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
+    """The sysctls of a node, as they are set and as they must read back."""
     forwards = {"net.ipv4.ip_forward": "1" if node.role == "router" else "0"}
     if node.role == "switch" or not _marks(plan):
         return {**_QUIET, **forwards}
@@ -230,7 +235,7 @@ def _tc_lines(plan: NetworkPlan, node: NodePlan) -> list[str]:
 
 def _read_back(tools: Toolbox, plan: NetworkPlan, node: NodePlan, congestion_control: str) -> Node:
     inside = ["ip", "netns", "exec", node.name]
-    wanted = _sysctls(plan, node)
+    wanted = sysctls_of(plan, node)
     values = tools.run([*inside, "sysctl", "-n", *wanted], remember=False).split()
     sysctls = dict(zip(wanted, values, strict=True))
     for name, value in wanted.items():
