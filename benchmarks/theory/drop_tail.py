@@ -23,7 +23,7 @@ from benchmarks.theory import formulas
 from benchmarks.theory.lab import PING_INTERVAL_S, Job
 from benchmarks.theory.measure import Measured
 from testbed.errors import RunError
-from testbed.network.shaping import FRAME_BYTES
+from testbed.network.queues import FRAME_BYTES
 from testbed.scenario import Link, Scenario, Way
 from testbed.units import NS_PER_MS, serialisation_ns
 

@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from statistics import fmean, stdev
 from typing import Final
 
-from testbed.network.shaping import FRAME_BYTES
+from testbed.network.queues import FRAME_BYTES
 from testbed.units import NS_PER_S
 
 MATHIS_PERIODIC: Final = math.sqrt(3 / 2)

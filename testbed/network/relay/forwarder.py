@@ -166,8 +166,11 @@ class Lane:
                 self._overflow(packet)
                 continue
             now_ns = monotonic_ns()
-            times = (arrival_ns, due_ns, now_ns)
-            buffer += pack(number, *times, size_bytes, digest, digest, delivered_is)
+            # Each word by itself: a starred tuple among them would cost a twentieth of a frame.
+            record = pack(
+                number, arrival_ns, due_ns, now_ns, size_bytes, digest, digest, delivered_is
+            )
+            buffer += record
             delivered += 1
         self.wire.delivered += delivered
 
