@@ -146,13 +146,20 @@ def _conditions(standing: Standing) -> Conditions:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.relay", description=__doc__)
-    names = ", ".join(f'"{subject.name}"' for subject in SUBJECTS)
+    names = [subject.name for subject in SUBJECTS]
     parser.add_argument("--json", action="store_true", help="print JSON, each turn included")
-    parser.add_argument("--rounds", type=int, default=4, help="turns of each (default: 4)")
+    parser.add_argument("--rounds", type=int, default=4, help="turns of each subject (default: 4)")
     parser.add_argument("--tcp", type=int, default=2, metavar="S", help="seconds of TCP")
     parser.add_argument("--flood", type=float, default=0.5, metavar="S", help="of each flood")
-    parser.add_argument("--probe", type=float, default=0.8, metavar="S", help="of delay probes")
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help=names)
+    parser.add_argument("--probe", type=float, default=0.6, metavar="S", help="of delay probes")
+    parser.add_argument(
+        "--only",
+        action="append",
+        default=[],
+        choices=names,
+        metavar="SUBJECT",
+        help=f"may be given more than once; one of: {', '.join(names)}",
+    )
     return parser
 
 

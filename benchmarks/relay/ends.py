@@ -60,10 +60,19 @@ class Node(NamedTuple):
 
     def received_frames(self) -> int:
         """How many frames the interface has received."""
+        return self._counters()[1]
+
+    def offered_frames(self) -> int:
+        """How many frames the interface was to send: taken from it, and dropped by a full ring."""
+        counters = self._counters()
+        return counters[9] + counters[11]
+
+    def _counters(self) -> list[int]:
+        """The interface's line of /proc/net/dev: eight received, then eight sent."""
         with visiting(of_node(self.name)):
             text = Path("/proc/thread-self/net/dev").read_text(encoding="ascii")
         line = next(line for line in text.splitlines() if line.strip().startswith(f"{PORT}:"))
-        return int(line.split(":")[1].split()[1])
+        return [int(word) for word in line.split(":")[1].split()]
 
 
 class Pair(NamedTuple):

@@ -17,7 +17,13 @@ import msgspec
 from benchmarks.relay import traffic
 from benchmarks.relay.ends import Pair, pair
 from benchmarks.relay.results import DELAY_P50, DELAY_P99, LARGE, SMALL, TCP, Turn, percentile
-from benchmarks.relay.subjects import SUBJECTS, Subject, Workshop
+from benchmarks.relay.subjects import (
+    FLOOD_PRIORITY,
+    LAB_PRIORITY,
+    SUBJECTS,
+    Subject,
+    Workshop,
+)
 from testbed.errors import TestbedError
 
 
@@ -44,7 +50,7 @@ def main(argument: str) -> int:
     """Runs the turns."""
     orders = msgspec.json.decode(argument, type=Orders)
     gc.disable()
-    workshop = Workshop(Path(orders.folder), fifo=_may_hurry())
+    workshop = Workshop(Path(orders.folder), fifo=_hurry())
     congestion_control = _congestion_control()
     _say(
         Standing(
@@ -61,6 +67,7 @@ def main(argument: str) -> int:
                 round_number=turn // len(taking_part),
                 values=gauge.values,
                 problems=gauge.problems,
+                at_least=gauge.at_least,
             )
         )
     return 0
@@ -72,6 +79,7 @@ class _Gauge:
     def __init__(self) -> None:
         self.values: dict[str, float] = {}
         self.problems: dict[str, str] = {}
+        self.at_least: list[str] = []
 
     def take(self, name: str, metrics: Sequence[str], measure: Callable[[], list[float]]) -> None:
         """Calls `measure` for the values of `metrics`."""
@@ -85,7 +93,8 @@ def _turn(
     orders: Orders, workshop: Workshop, subject: Subject, pair: AbstractContextManager[Pair]
 ) -> _Gauge:
     gauge = _Gauge()
-    flood = workshop.folder / "flood"
+    program = workshop.folder / "flood"
+    flood = workshop.hurried([str(program)], FLOOD_PRIORITY)
     workshop.last_words.write_bytes(b"")
     try:
         with pair as ends, subject.between(ends, workshop):
@@ -95,14 +104,17 @@ def _turn(
                 added = traffic.added_delays_ns(ends, subject.delay_ns, orders.probe_s)
                 return [percentile(added, 50), percentile(added, 99)]
 
-            def flooded(size_bytes: int) -> list[float]:
-                return [traffic.frames_per_s(ends, flood, size_bytes, orders.flood_s)]
+            def flooded(metric: str, size_bytes: int) -> list[float]:
+                found = traffic.flooded(ends, flood, size_bytes, orders.flood_s)
+                if not found.saturated:
+                    gauge.at_least.append(metric)
+                return [found.frames_per_s]
 
             gauge.take("delay", (DELAY_P50, DELAY_P99), delays)
             gauge.take("TCP", (TCP,), lambda: [traffic.tcp_bit_s(ends, orders.tcp_s)])
-            if flood.exists():
-                gauge.take("1514-byte frames", (LARGE,), lambda: flooded(1514))
-                gauge.take("60-byte frames", (SMALL,), lambda: flooded(60))
+            if program.exists():
+                gauge.take("1514-byte frames", (LARGE,), lambda: flooded(LARGE, 1514))
+                gauge.take("60-byte frames", (SMALL,), lambda: flooded(SMALL, 60))
             else:
                 gauge.problems[LARGE] = "frames: cc is not installed (Debian package gcc)"
     except TestbedError as error:
@@ -115,13 +127,14 @@ def _last_line(file: Path) -> str:
     return f" ({lines[-1]})" if lines else ""
 
 
-def _may_hurry() -> bool:
-    """Whether SCHED_FIFO is allowed here."""
+def _hurry() -> bool:
+    """SCHED_FIFO for this process, but for none that it starts; whether it is allowed here."""
     try:
-        os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+        os.sched_setscheduler(
+            0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(LAB_PRIORITY)
+        )
     except PermissionError:
         return False
-    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
     return True
 
 

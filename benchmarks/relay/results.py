@@ -3,6 +3,8 @@
 Rules:
 
 - What could not be measured has no value and a reason; it is never zero.
+- A flood that a subject carried whole says what it carries at least. A ratio to such a value would
+  be too high, so it is not made.
 - Subjects take turns within a round, so that a ratio compares what was measured within seconds of
   each other: it is the median of the rounds' ratios, not the ratio of the medians.
 """
@@ -35,6 +37,8 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     """By metric."""
     problems: dict[str, str] = {}
     """By metric, why it has no value."""
+    at_least: list[str] = []
+    """Metrics whose value is a lower bound: the subject could have carried more than was sent."""
 
 
 class Conditions(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,6 +61,8 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True):
     least: float
     most: float
     count: int
+    at_least: int
+    """In how many of the rounds it is a lower bound."""
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,25 +103,33 @@ def percentile(values: Sequence[int], percent: float) -> int:
 
 def spread(turns: Sequence[Turn], subject: str, metric: str) -> Spread | None:
     """The metric of a subject over the rounds; None where it was never measured."""
-    values = [t.values[metric] for t in turns if t.subject == subject and metric in t.values]
-    if not values:
+    own = [turn for turn in turns if turn.subject == subject and metric in turn.values]
+    if not own:
         return None
-    return Spread(median=median(values), least=min(values), most=max(values), count=len(values))
+    values = [turn.values[metric] for turn in own]
+    return Spread(
+        median=median(values),
+        least=min(values),
+        most=max(values),
+        count=len(values),
+        at_least=sum(metric in turn.at_least for turn in own),
+    )
 
 
 def ratios(turns: Sequence[Turn], subject: str, reference: str) -> dict[str, float]:
     """By metric, the subject as a multiple of the reference, where a round has both."""
     found = {}
     for metric in RATES:
-        ours, theirs = (
-            {
-                t.round_number: t.values[metric]
-                for t in turns
-                if t.subject == s and t.values.get(metric)
-            }
-            for s in (subject, reference)
-        )
-        pairs = [ours[number] / theirs[number] for number in ours.keys() & theirs.keys()]
+        theirs = {
+            turn.round_number: turn.values[metric]
+            for turn in turns
+            if turn.subject == reference and metric in turn.values and metric not in turn.at_least
+        }
+        pairs = [
+            turn.values[metric] / theirs[turn.round_number]
+            for turn in turns
+            if turn.subject == subject and metric in turn.values and turn.round_number in theirs
+        ]
         if pairs:
             found[metric] = median(pairs)
     return found

@@ -1,7 +1,8 @@
 """What is measured, and how each is started between two ends.
 
 Every emulator gets the same scheduler: SCHED_FIFO where that is allowed. Without it they wait for
-the CPUs behind the traffic that is to measure them.
+the CPUs behind the traffic that is to measure them. The lab and the flood have it with priorities
+below, so that they take no CPU from an emulator and lose none to what else runs.
 """
 
 from __future__ import annotations
@@ -28,6 +29,8 @@ from testbed.scenario.impairments import Bernoulli
 
 DELAY_NS: Final = 10_000_000
 LOSS_RATIO: Final = 0.01
+FLOOD_PRIORITY: Final = 1
+LAB_PRIORITY: Final = 2
 _PRIORITY: Final = 10
 """The relay's own."""
 _DEADLINE_S: Final = 10.0
@@ -46,9 +49,9 @@ class Workshop:
         """What the subjects write to their standard error."""
         return self.folder / "stderr"
 
-    def hurried(self, argv: Sequence[str]) -> list[str]:
-        """`argv` under the emulators' scheduler."""
-        return [*([find_tool("chrt"), "-f", str(_PRIORITY)] if self.fifo else []), *argv]
+    def hurried(self, argv: Sequence[str], priority: int = _PRIORITY) -> list[str]:
+        """`argv` under SCHED_FIFO, where that is allowed."""
+        return [*([find_tool("chrt"), "-f", str(priority)] if self.fifo else []), *argv]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +84,8 @@ class Subject:
 
 
 def _our_relay(delay_ns: int, loss_ratio: float) -> Callable[[Pair, Workshop, ExitStack], None]:
-    wire = WireConfig(delay_ns=delay_ns, loss=Bernoulli(ratio=loss_ratio))
+    loss = Bernoulli(ratio=loss_ratio) if loss_ratio else None
+    wire = WireConfig(delay_ns=delay_ns, loss=loss)
 
     def start(pair: Pair, workshop: Workshop, stack: ExitStack) -> None:
         log = workshop.folder / "relay.log"
@@ -98,14 +102,13 @@ def _our_relay(delay_ns: int, loss_ratio: float) -> Callable[[Pair, Workshop, Ex
             reverse=wire,
             log_fd=descriptor,
         )
-        told = msgspec.json.encode(RelayConfig(seed=7, links=[link]))
         # Not `hurried`: it asks for SCHED_FIFO itself.
         argv = [sys.executable, "-m", "testbed.network.relay"]
         relay = _program(workshop, stack, argv, keep=[descriptor], output=PIPE)
-        assert relay.stdout is not None
         assert relay.stdin is not None
-        relay.stdin.write(told + b"\n")
+        relay.stdin.write(msgspec.json.encode(RelayConfig(seed=7, links=[link])) + b"\n")
         relay.stdin.flush()
+        assert relay.stdout is not None
         if not relay.stdout.readline():
             raise RunError("the relay did not start")
 
@@ -157,11 +160,11 @@ OURS: Final = Subject(
     "our relay", f"{_IMPAIRED}, log", DELAY_NS, "tap", (), _our_relay(DELAY_NS, LOSS_RATIO)
 )
 OURS_PLAIN: Final = Subject(
-    "our relay, unimpaired", "no delay, no loss, log", 0, "tap", (), _our_relay(0, 0.0)
+    "our relay unimpaired", "no delay, no loss, log", 0, "tap", (), _our_relay(0, 0.0)
 )
 BARE: Final = Subject("bare C", "no delay, no loss, no log", 0, "tap", _CC, _bare_relay(0))
 BARE_DELAYED: Final = Subject(
-    "bare C, delayed", "10 ms, no loss, no log", DELAY_NS, "tap", _CC, _bare_relay(DELAY_NS)
+    "bare C delayed", "10 ms, no loss, no log", DELAY_NS, "tap", _CC, _bare_relay(DELAY_NS)
 )
 WIREFILTER: Final = Subject(
     "wirefilter", f"{_IMPAIRED}, no log", DELAY_NS, "tap", _VDE, _wirefilter

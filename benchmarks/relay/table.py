@@ -63,12 +63,11 @@ def _table(report: Report) -> Table:
 
 
 def _cells(row: Row) -> list[str]:
-    large = row.values.get(LARGE)
     return [
         _scaled(row.values, TCP, 1e6, 0),
         _ratio(row, TCP),
         _scaled(row.values, LARGE, 1e3, 0),
-        _ABSENT if large is None else f"{large.median * 1514 * 8 / 1e9:.2f}",
+        _scaled(row.values, LARGE, 1e9 / (1514 * 8), 2),
         _ratio(row, LARGE),
         _scaled(row.values, SMALL, 1e3, 0),
         _ratio(row, SMALL),
@@ -81,7 +80,10 @@ def _scaled(
     values: Mapping[str, Spread], metric: str, divisor: float, digits: int, unit: str = ""
 ) -> str:
     found = values.get(metric)
-    return _ABSENT if found is None else f"{found.median / divisor:.{digits}f}{unit}"
+    if found is None:
+        return _ABSENT
+    bound = "≥" if found.at_least * 2 > found.count else ""
+    return f"{bound}{found.median / divisor:.{digits}f}{unit}"
 
 
 def _ratio(row: Row, metric: str) -> str:

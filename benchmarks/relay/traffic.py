@@ -8,12 +8,12 @@ import socket
 import struct
 import subprocess
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from benchmarks.relay.ends import HEADER, PORT, Pair
 from testbed.errors import RunError
-from testbed.network.tools import find_tool
 
 PROBES_PER_S: Final = 1000
 _PROBE_BYTES: Final = 200
@@ -23,6 +23,9 @@ _LONGEST_SEND_NS: Final = 50_000
 """Sending takes 5 us; after more the process had lost its CPU, before or after the frame left."""
 _SO_TIMESTAMPNS: Final = 35
 """include/uapi/asm-generic/socket.h"""
+_ALL_RATIO: Final = 0.97
+"""What arrives of a flood that is carried whole: less 1 % loss, and what is on its way."""
+_BUSY_RATIO: Final = 0.9
 _DEADLINE_S: Final = 10.0
 
 
@@ -138,27 +141,52 @@ def tcp_bit_s(pair: Pair, seconds: int) -> float:
         server.stdout.close()
 
 
-def frames_per_s(pair: Pair, flood: Path, size_bytes: int, seconds: float) -> float:
-    """Frames that arrive while more are sent than any subject carries.
+class Flooded(NamedTuple):
+    """What a flood showed."""
+
+    frames_per_s: float
+    saturated: bool
+    """Whether it was the subject that carried no more. Otherwise it is the sender's rate, and the
+    subject carries that much at least.
+    """
+
+
+def flooded(pair: Pair, flood: Sequence[str], size_bytes: int, seconds: float) -> Flooded:
+    """Frames that arrive while as many are sent as one CPU can.
+
+    A subject is saturated when not all arrive, or when it, having the higher priority, leaves the
+    sender too little of the CPUs.
 
     Raises:
         RunError: nothing arrived.
     """
-    argv = pair.a.command([find_tool(str(flood)), PORT, str(size_bytes)])
-    process = subprocess.Popen(argv, stdin=subprocess.PIPE)
+    process = subprocess.Popen(
+        pair.a.command([*flood, PORT, str(size_bytes)]), stdin=subprocess.PIPE
+    )
     assert process.stdin is not None
     try:
         time.sleep(0.2)  # the queues fill
-        started, began_ns = pair.b.received_frames(), time.monotonic_ns()
+        before = _counts(pair, process.pid)
         time.sleep(seconds)
-        ended, ended_ns = pair.b.received_frames(), time.monotonic_ns()
+        after = _counts(pair, process.pid)
     finally:
         process.stdin.close()
         process.wait()
     _wait_until_drained(pair)
-    if ended == started:
+    time_ns, arrived, offered, ran_ns = (
+        later - earlier for earlier, later in zip(before, after, strict=True)
+    )
+    if arrived == 0:
         raise RunError("no frame arrived")
-    return (ended - started) * 1e9 / (ended_ns - began_ns)
+    carried_all = arrived >= _ALL_RATIO * offered
+    sent_all_the_time = ran_ns >= _BUSY_RATIO * time_ns
+    return Flooded(arrived * 1e9 / time_ns, saturated=not (carried_all and sent_all_the_time))
+
+
+def _counts(pair: Pair, sender: int) -> tuple[int, int, int, int]:
+    """CLOCK_MONOTONIC, frames that arrived, frames that were to be sent, the sender's CPU time."""
+    run_ns = int(Path(f"/proc/{sender}/schedstat").read_text(encoding="ascii").split()[0])
+    return time.monotonic_ns(), pair.b.received_frames(), pair.a.offered_frames(), run_ns
 
 
 def _wait_until_drained(pair: Pair) -> None:

@@ -8,6 +8,7 @@ from rich.console import Console
 from benchmarks.relay.results import (
     DELAY_P50,
     LARGE,
+    SMALL,
     TCP,
     Conditions,
     Report,
@@ -75,6 +76,19 @@ def test_what_was_not_measured_is_absent_and_says_why_once() -> None:
     assert spread(failed, "ours", LARGE) is None
 
 
+def test_a_ratio_is_made_only_to_what_was_saturated() -> None:
+    unfilled = Turn(
+        subject="bare", round_number=0, values={LARGE: 200e3, TCP: 1e9}, at_least=[LARGE]
+    )
+    filled = turn("bare", 1, frames_1514_bytes_per_s=500e3)
+    ours = [turn("ours", n, frames_1514_bytes_per_s=300e3, tcp_bit_s=6e8) for n in range(2)]
+    assert ratios([unfilled, *ours], "ours", "bare") == {TCP: 0.6}
+    assert ratios([unfilled, filled, *ours], "ours", "bare") == {TCP: 0.6, LARGE: 0.6}
+    bounded = spread([unfilled, filled], "bare", LARGE)
+    assert bounded is not None
+    assert (bounded.at_least, bounded.count) == (1, 2)
+
+
 @pytest.mark.parametrize(
     ("percent", "wanted"), [(0, 1), (1, 1), (50, 50), (50.5, 51), (99, 99), (100, 100)]
 )
@@ -86,12 +100,19 @@ def test_the_table_scales_the_values_and_never_shows_a_missing_one_as_zero() -> 
     turns = [
         turn("ours", 0, tcp_bit_s=1234e6, frames_1514_bytes_per_s=300e3, added_delay_p50_ns=12_345),
         turn("bare", 0, tcp_bit_s=2468e6, frames_1514_bytes_per_s=600e3),
+        Turn(
+            subject="veth",
+            round_number=0,
+            values={LARGE: 400e3, SMALL: 700e3},
+            at_least=[LARGE, SMALL],
+        ),
     ]
     report = Report(
         conditions=CONDITIONS,
         rounds=1,
         rows=[
             row(turns, "ours", "10 ms", "bare", None),
+            row(turns, "veth", "10 ms", "bare", None),
             row(turns, "absent", "10 ms", "bare", "it is not installed"),
         ],
         comparisons=[],
@@ -104,6 +125,8 @@ def test_the_table_scales_the_values_and_never_shows_a_missing_one_as_zero() -> 
     ours = next(line for line in lines if line[:1] == ["ours"])
     # settings, TCP, of C, kframes, Gbit/s, of C, small, of C, p50, p99
     assert ours[3:] == ["1234", "0.50", "300", "3.63", "0.50", "-", "-", "12.3", "µs", "-"]
+    veth = next(line for line in lines if line[:1] == ["veth"])
+    assert veth[3:] == ["-", "-", "≥400", "≥4.84", "0.67", "≥700", "-", "-", "-"]
     absent = next(line for line in lines if line[:1] == ["absent"])
     assert absent[3:] == ["-"] * 9
     assert "absent, not measured: it is not installed" in caught.get()
