@@ -62,7 +62,9 @@ def start(
         MachineError: this machine cannot do it (nothing was made).
     """
     check(scenario)
-    return Running(scenario, out, on_progress)
+    running = Running(scenario, out, on_progress)
+    running.wait_until_begun()
+    return running
 
 
 class Running:
@@ -73,6 +75,8 @@ class Running:
     ) -> None:
         self._on_progress = on_progress or (lambda _event: None)
         self._orders_read, self._orders = os.pipe2(os.O_CLOEXEC)
+        self._orders_lock = threading.Lock()
+        self._began = threading.Event()
         self._load_began = threading.Event()
         self._answers: dict[int, Changed | Refused] = {}
         self._answered = threading.Condition()
@@ -91,11 +95,24 @@ class Running:
             self._error = error
         finally:
             os.close(self._orders_read)
+            self._began.set()
             self._load_began.set()
             with self._answered:
                 self._answered.notify_all()
 
+    def wait_until_begun(self) -> None:
+        """Returns when the recording's folder is made.
+
+        Raises:
+            TestbedError: it could not be.
+        """
+        self._began.wait()
+        if self._error is not None:
+            self._close()
+            raise self._error
+
     def _tell(self, event: Progress) -> None:
+        self._began.set()
         if isinstance(event, Phase) and event.text == LOAD_PHASE:
             self._load_began.set()
         if isinstance(event, Changed | Refused):
@@ -117,7 +134,7 @@ class Running:
             TestbedError: the run failed before that.
         """
         self._load_began.wait()
-        if self.is_over and self._error is not None:
+        if self._error is not None:
             raise self._error
 
     def change(
@@ -167,8 +184,16 @@ class Running:
         self._give(StopOrder())
 
     def _give(self, order: Order) -> None:
-        with contextlib.suppress(BrokenPipeError):  # the load is over: nobody answers
-            os.write(self._orders, msgspec.json.encode(order) + b"\n")
+        """Writes an order; what nobody takes any more is not answered."""
+        with self._orders_lock, contextlib.suppress(BrokenPipeError):
+            if self._orders >= 0:
+                os.write(self._orders, msgspec.json.encode(order) + b"\n")
+
+    def _close(self) -> None:
+        with self._orders_lock:
+            if self._orders >= 0:
+                os.close(self._orders)
+                self._orders = -1
 
     def wait(self) -> Recording:
         """The recording, once the run has ended and was analysed.
@@ -177,6 +202,7 @@ class Running:
             RunError: it failed or was interrupted; what was recorded is analysed as far as it goes.
         """
         self._thread.join()
+        self._close()
         if self._error is not None:
             raise self._error
         if self._recording is None:
@@ -195,6 +221,6 @@ class Running:
         if error is not None:
             self.stop()
         self._thread.join()
-        os.close(self._orders)
+        self._close()
         if error is None and self._error is not None:
             raise self._error

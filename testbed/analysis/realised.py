@@ -32,7 +32,7 @@ from testbed.events.link import (
     COPY,
     CORRUPTED,
     DIGEST_BYTES,
-    NOT_OVERTAKEN,
+    GAVE_UP,
     OVERTAKEN,
     REASONS,
 )
@@ -173,9 +173,9 @@ class _Log:
         """Packets that were chosen to be overtaken, whether any others came to do so or not."""
         could = span.within(self._period) & self._kept & (self._records["fate"] != HELD)
         flags = self._records["flags"][could]
-        alone = int(((flags & NOT_OVERTAKEN) != 0).sum())
-        note = f"{alone} of them had nothing come to overtake them" if alone else ""
-        met = (flags & (OVERTAKEN | NOT_OVERTAKEN)) != 0
+        alone = int(((flags & GAVE_UP) != 0).sum())
+        note = f"{alone} of them left before as many had overtaken them as were to" if alone else ""
+        met = (flags & (OVERTAKEN | GAVE_UP)) != 0
         return _Found(met, self._named(_pick(span.rule), could), note)
 
     def outage(self, span: _Span) -> _Found | None:

@@ -62,8 +62,10 @@ CORRUPTED: Final = 2
 """Flag: a bit of it was flipped."""
 OVERTAKEN: Final = 4
 """Flag: chosen to be reordered, and later packets went before it."""
-NOT_OVERTAKEN: Final = 8
-"""Flag: chosen to be reordered, but nothing came in time to overtake it."""
+GAVE_UP: Final = 8
+"""Flag: chosen to be reordered, and left because its time was up: fewer overtook it than were to,
+or none.
+"""
 DIRECTIONS: Final = ("forward", "reverse")
 
 
@@ -88,5 +90,8 @@ class LinkPacket(msgspec.Struct, frozen=True, kw_only=True):
     """A bit of it was flipped."""
     overtaken: bool
     """It was chosen to be reordered, and later packets went before it."""
+    gave_up: bool
+    """It was chosen to be reordered, and fewer packets overtook it in time than were to, or none.
+    """
     sent_digest: int
     """Of the packet as it left."""

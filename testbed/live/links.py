@@ -21,9 +21,10 @@ from testbed import clock
 from testbed.errors import Problem, ScenarioError
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.network import directions as directions_of
+from testbed.network import shaping
 from testbed.network.build import Network
 from testbed.network.live import change_by_tc
-from testbed.network.relay.config import RelayAnswer, RelayOrder, WireChange
+from testbed.network.relay.config import RelayAnswer, RelayOrder, WireChange, WireConfig
 from testbed.recording.manifest import AppliedChange, Direction, LinkRecord, ScheduledChange
 from testbed.scenario.model import DIRECTIONS, DirectionName, Way
 from testbed.scenario.names import did_you_mean
@@ -68,6 +69,7 @@ class LinkControl:
         self._start_ns = start_ns
         if self._relay is None:
             return
+        # Each direction's whole schedule; the relay replaces what it had.
         changes = [change for key in self._now for change in self._coming(key)]
         self._order(RelayOrder(start_ns=start_ns, changes=changes))
 
@@ -81,17 +83,19 @@ class LinkControl:
         for link, change in self._scheduled:
             if (link.name, change.direction) == key:
                 now = directions_of.changed(now, Way.from_text(change.text), _ignore)
-                wire = directions_of.wire_config(now)
+                wire = self._wire(name, now)
                 at_ns = self._start_ns + change.at_ns
-                found.append(WireChange(link=name, direction=way, at_ns=at_ns, wire=wire))
+                if wire is not None:
+                    found.append(WireChange(link=name, direction=way, at_ns=at_ns, wire=wire))
         return found
 
     @property
     def next_change_ns(self) -> int | None:
         """When the next change of the schedule is due; None: there is none."""
-        if self._start_ns is None or not self._scheduled:
+        if self._start_ns is None:
             return None
-        return self._start_ns + self._scheduled[0][1].at_ns
+        first = self._scheduled[:1]  # a copy: the shell asks from two threads
+        return self._start_ns + first[0][1].at_ns if first else None
 
     def make_due_changes(self) -> None:
         """Makes the changes of the schedule whose time has come.
@@ -104,7 +108,7 @@ class LinkControl:
             key = (link.name, change.direction)
             # From what it is now: what the program changed meanwhile stays.
             after = self._changed(key, Way.from_text(change.text))
-            self._make(key, after, change.text, "schedule", at_ns)
+            self._make(key, after, None, change.text, "schedule", at_ns)
 
     def left_over(self) -> list[str]:
         """The changes of the schedule whose time never came, in words."""
@@ -132,10 +136,19 @@ class LinkControl:
         text = ", ".join(f"{name} {value}" for name, value in settings.given().items())
         self.make_due_changes()
         afters = [self._changed((link, way), settings) for way in ways]
+        # What may still be wrong, such as a file that is gone, is found before anything is done.
+        wires = [self._wire(link, after) for after in afters]
         return [
-            self._make((link, way), after, text, "python", clock.monotonic_ns())
-            for way, after in zip(ways, afters, strict=True)
+            self._make((link, way), after, wire, text, "python", clock.monotonic_ns())
+            for way, after, wire in zip(ways, afters, wires, strict=True)
         ]
+
+    def _wire(self, link: str, after: Direction) -> WireConfig | None:
+        """What the relay is told of a direction; None: its link has no relay."""
+        if self._links[link].wire != "relay":
+            return None
+        # A trace cannot change: it need not be sent again.
+        return directions_of.wire_config(msgspec.structs.replace(after, trace=None))
 
     def _changed(self, key: tuple[str, DirectionName], settings: Way) -> Direction:
         """The direction with these settings, checked."""
@@ -158,34 +171,36 @@ class LinkControl:
                 tell(setting, f"the kernel backend cannot do it: {why}")
         if problems:
             raise ScenarioError(problems)
+        shaping.tc_change_commands(self._now[key], after)  # raises where tc could not
         return after
 
     def _make(
         self,
         key: tuple[str, DirectionName],
         after: Direction,
+        wire: WireConfig | None,
         text: str,
         source: Source,
         at_ns: int,
     ) -> AppliedChange:
-        """Makes one change, due at `at_ns`, and records it."""
+        """Makes one change, due at `at_ns`, and records it.
+
+        Raises:
+            RunError: tc or the relay failed: nobody knows then what is in force.
+        """
         name, way = key
         link, before = self._links[name], self._now[key]
-        self._now[key] = after
-        done_ns = at_ns
-        if link.wire == "relay" and source == "python":
-            wire = directions_of.wire_config(after)
-            order = WireChange(link=name, direction=way, at_ns=at_ns, wire=wire)
-            self._order(RelayOrder(changes=[order, *self._coming(key)]))
         index = self._network.plan.links.index(link)
-        tools = self._network.toolbox
-        began_ns, ended_ns = change_by_tc(tools, index, link, way, before, after)
-        if ended_ns:
-            at_ns = at_ns if link.wire == "relay" else began_ns
-            done_ns = ended_ns
+        began_ns, done_ns = change_by_tc(self._network.toolbox, index, link, way, before, after)
+        self._now[key] = after
+        if wire is not None and source == "python":
+            order = WireChange(link=name, direction=way, at_ns=at_ns, wire=wire)
+            at_ns = self._order(RelayOrder(changes=[order, *self._coming(key)]))
+        elif link.wire != "relay" and began_ns:
+            at_ns = began_ns
         change = AppliedChange(
             at_ns=at_ns,
-            done_ns=done_ns,
+            done_ns=max(at_ns, done_ns),
             link=name,
             direction=way,
             text=text,
@@ -195,12 +210,16 @@ class LinkControl:
         self._applied(change)
         return change
 
-    def _order(self, order: RelayOrder) -> None:
-        """Gives the relay an order; returns when it has taken it."""
+    def _order(self, order: RelayOrder) -> int:
+        """Gives the relay an order; returns from when on it holds (CLOCK_MONOTONIC, ns).
+
+        Raises:
+            ProcessError: the relay has ended, or does not answer.
+        """
         if self._relay is None:
             raise ValueError("there is no relay")
         self._relay.write_line(msgspec.json.encode(order))
-        msgspec.json.decode(self._relay.read_line(_ANSWER_S), type=RelayAnswer)
+        return msgspec.json.decode(self._relay.read_line(_ANSWER_S), type=RelayAnswer).taken_ns
 
 
 def _ignore(_setting: str, _message: str) -> None:

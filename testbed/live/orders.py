@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from testbed import clock
-from testbed.errors import TestbedError
+from testbed.errors import RequestError, TestbedError
 from testbed.live.links import LinkControl
 from testbed.recording.progress import Changed, ChangeOrder, OnProgress, Order, Refused
 from testbed.units import NS_PER_S
@@ -52,7 +52,7 @@ class Orders:
         """Makes the changes that are due, and takes the orders that have come.
 
         Raises:
-            TestbedError: a change of the schedule could not be made.
+            TestbedError: a change could not be made although it was allowed.
         """
         self._links.make_due_changes()
         if self._descriptor not in ready or self._descriptor is None:
@@ -80,5 +80,7 @@ class Orders:
                     where=error.where,
                 )
             )
+            if not isinstance(error, RequestError):
+                raise  # what is in force is not known: the run has failed
         else:
             self._tell(Changed(number=order.number, changes=changes))

@@ -69,8 +69,12 @@ def _follow_schedule(links: LinkControl, at_a_time: threading.Lock) -> None:
     """Makes the changes of the schedule, which begins with the command line."""
     while (next_ns := links.next_change_ns) is not None:
         time.sleep(max(0.0, (next_ns - clock.monotonic_ns()) / NS_PER_S))
-        with at_a_time:
-            links.make_due_changes()
+        try:
+            with at_a_time:
+                links.make_due_changes()
+        except TestbedError as error:
+            print(f"*** the schedule ends here: {error}")
+            return
 
 
 def _change(links: LinkControl, line: str) -> str:

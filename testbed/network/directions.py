@@ -219,7 +219,7 @@ def wire_config(way: Direction) -> WireConfig:
         QuantityError: a file that it names cannot be read any more.
     """
     variation = None
-    if way.delay_variation is not None:
+    if way.delay_variation is not None and way.delay_variation.spread_ns:
         variation = VariationConfig(
             spread_ns=way.delay_variation.spread_ns,
             table=tuple(table_of(way.delay_variation).tolist()),

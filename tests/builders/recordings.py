@@ -19,7 +19,7 @@ from testbed.events.link import (
     CORRUPTED,
     DIRECTIONS,
     FATES,
-    NOT_OVERTAKEN,
+    GAVE_UP,
     OVERTAKEN,
     REASONS,
     RELAY_RECORD,
@@ -161,7 +161,7 @@ class Run:
             hop, now, packet, damaged = waiting.pop(0)
             way = HOPS[towards][hop]
             first = hop == 0
-            flags = {"yes": OVERTAKEN, "no": NOT_OVERTAKEN}.get(overtaken, 0) if first else 0
+            flags = {"yes": OVERTAKEN, "no": GAVE_UP}.get(overtaken, 0) if first else 0
             out, came = self._cross(
                 way,
                 now,

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from testbed.analysis.metrics import reordering
-from testbed.events.link import COPY, CORRUPTED, NOT_OVERTAKEN, OVERTAKEN
+from testbed.events.link import COPY, CORRUPTED, GAVE_UP, OVERTAKEN
 from testbed.network.relay.config import (
     RelayOrder,
     TraceConfig,
@@ -120,7 +120,7 @@ def test_a_frame_that_nothing_overtakes_comes_in_the_end(tmp_path: Path) -> None
     outcome = run(tmp_path, WireConfig(reorder=reorder), FRAMES)
     assert arrived(outcome) == list(range(FRAMES))
     last = outcome.forward[-1]
-    assert last.flags == NOT_OVERTAKEN
+    assert last.flags == GAVE_UP
     assert last.due_ns == last.arrival_ns + 20 * MS
     assert outcome.seen.counts["forward"].reordered == 0
 

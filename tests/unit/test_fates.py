@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -215,6 +216,35 @@ def test_rules_that_begin_later_have_the_fates_of_their_numbers() -> None:
     whole = lost(wire)
     for first in (1, 1023, 1024, 5000):
         assert lost(wire, first=first) == [number for number in whole if number >= first]
+
+
+@pytest.mark.parametrize("name", ["gilbert_elliott", "four_state", "bernoulli"])
+@pytest.mark.parametrize("every", [50, 1000, 1024])
+def test_a_loss_rule_that_stays_goes_on_where_it_is(name: str, every: int) -> None:
+    # Something else changes now and then, in the middle of a block: no chain begins anew.
+    wire = WIRES[name]
+    fates = Fates(seed=7, link="r1-server", direction="forward", wire=wire)
+    found: list[int] = []
+    for first in range(0, 20_000, every):
+        fates.change(msgspec.structs.replace(wire, delay_ns=first), first)
+        block = fates.block()
+        while True:
+            end = min(block.end, first + every)
+            found += [number for number in block.specials if number < end]
+            if end == first + every:
+                break
+            block = fates.block()
+    assert [number for number in found if number < 20_000] == lost(wire, packets=20_000)
+
+
+def test_another_loss_rule_begins_in_its_first_state() -> None:
+    fates = Fates(seed=7, link="r1-server", direction="forward", wire=WIRES["bernoulli"])
+    fates.block()
+    fates.change(WIRES["gilbert_elliott"], 500)
+    fresh = Fates(
+        seed=7, link="r1-server", direction="forward", wire=WIRES["gilbert_elliott"], first=500
+    )
+    assert fates.block() == fresh.block()
 
 
 def test_blocks_end_at_multiples_of_their_size() -> None:

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from testbed.analysis.metrics import reordering
-from testbed.events.link import COPY, CORRUPTED, NOT_OVERTAKEN, OVERTAKEN, REASONS
+from testbed.events.link import COPY, CORRUPTED, GAVE_UP, OVERTAKEN, REASONS
 from testbed.network.relay.config import TraceConfig, VariationConfig, WireConfig
 from testbed.network.relay.fates import Fates
 from testbed.network.relay.held import NEVER_NS, Held
@@ -308,12 +308,39 @@ def test_a_packet_that_nothing_overtakes_leaves_when_its_time_is_up() -> None:
     wire = make_wire(reorder=reorder)
     left = pass_through(wire, 4)  # one comes after it, then nothing
     assert numbers(left) == [0, 1, 3, 2]
-    assert flags(left)[-1] == OVERTAKEN
+    assert flags(left)[-1] == OVERTAKEN | GAVE_UP
     assert left[-1][0] == 2 * MS + 10 * MS + 40 * MS
     alone = make_wire(reorder=Reorder(pick=Listed(numbers=(0,)), within_ns=40 * MS))
     (packet,) = pass_through(alone, 1)
-    assert (packet[0], packet[5]) == (50 * MS, NOT_OVERTAKEN)
+    assert (packet[0], packet[5]) == (50 * MS, GAVE_UP)
     assert alone.counts().reordered == 0
+
+
+def test_whose_time_is_up_first_leaves_first_also_after_a_stall() -> None:
+    reorder = Reorder(pick=Listed(numbers=(0, 1)), extents=(100, 1), within_ns=20 * MS)
+    punctual, late = make_wire(reorder=reorder), make_wire(reorder=reorder)
+    for wire in (punctual, late):
+        for number in range(3):
+            wire.arrive(FRAME, number * MS, 0)
+    assert numbers(in_their_time(punctual)) == numbers(everything(late)) == [2, 1, 0]
+
+
+def test_what_fewer_overtook_than_were_to_says_so() -> None:
+    wire = make_wire(reorder=Reorder(pick=Listed(numbers=(0,)), extent=5))
+    left = pass_through(wire, 3)
+    assert numbers(left) == [1, 2, 0]
+    assert flags(left)[-1] == OVERTAKEN | GAVE_UP
+
+
+def test_rules_that_keep_the_order_keep_it_also_after_those_that_did_not() -> None:
+    wire = make_wire(variation=VariationConfig(spread_ns=MS, overtaking=True))
+    wire.arrive(FRAME, 0, 0)
+    wire.change(WireConfig(delay_ns=MS))
+    for now_ns in (1 * MS, 2 * MS, 30 * MS):
+        wire.arrive(FRAME, now_ns, 0)
+    left = everything(wire)
+    assert numbers(left) == [0, 1, 2, 3]
+    assert due(left)[-1] == 31 * MS
 
 
 def test_the_copy_of_a_reordered_packet_stays_with_it() -> None:

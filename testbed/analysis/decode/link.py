@@ -15,6 +15,7 @@ from testbed.events.link import (
     CORRUPTED,
     DIRECTIONS,
     FATES,
+    GAVE_UP,
     OVERTAKEN,
     REASONS,
     RELAY_RECORD,
@@ -85,5 +86,6 @@ def decode_link(link: str, records: npt.NDArray[np.void]) -> pl.DataFrame:
             "copy": (flags & COPY) != 0,
             "corrupted": (flags & CORRUPTED) != 0,
             "overtaken": (flags & OVERTAKEN) != 0,
+            "gave_up": (flags & GAVE_UP) != 0,
         },
     )

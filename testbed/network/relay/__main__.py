@@ -92,7 +92,6 @@ class Relay:
         return not ended
 
     def _take(self, order: RelayOrder) -> None:
-        now_ns = time.monotonic_ns()
         if order.start_ns is not None:
             for pair in self._lanes.values():
                 for lane in pair.values():
@@ -103,7 +102,7 @@ class Relay:
             by_lane.setdefault(key, []).append((change.at_ns, change.wire))
         for (link, direction), changes in by_lane.items():
             self._lanes[link][direction].schedule(changes)
-        _answer(RelayAnswer(scheduler=self._scheduler, taken_ns=now_ns))
+        _answer(RelayAnswer(scheduler=self._scheduler, taken_ns=time.monotonic_ns()))
 
 
 class Lines:

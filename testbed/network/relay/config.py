@@ -116,5 +116,5 @@ class RelayAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """``fifo`` under SCHED_FIFO, else ``other``."""
     counts: dict[str, dict[str, WireCounts]] | None = None
     """By link and direction, in the last answer."""
-    taken_ns: int | None = None
-    """To an order: CLOCK_MONOTONIC from which on it holds."""
+    taken_ns: int = 0
+    """To an order: CLOCK_MONOTONIC when it was taken. What was due before holds from then on."""

@@ -76,19 +76,32 @@ class Fates:
     def __init__(
         self, *, seed: int, link: str, direction: str, wire: WireConfig, first: int = 0
     ) -> None:
-        def stream(impairment: str) -> Stream:
-            return Stream(seed, link, direction, impairment)
+        self._key = (seed, link, direction)
+        self._wire = wire
+        self._loss = _Decided(_losses(wire.loss, self._stream))
+        self._flip = self._stream("corrupt.bit")
+        self._delay = self._stream("delay_variation")
+        self.change(wire, first)
 
+    def _stream(self, impairment: str) -> Stream:
+        return Stream(*self._key, impairment)
+
+    def change(self, wire: WireConfig, first: int) -> None:
+        """New rules from packet `first` on.
+
+        A loss rule that stays the same goes on where it is: its chain of states does not begin
+        anew because something else changed.
+        """
+        if wire.loss != self._wire.loss:
+            self._loss = _Decided(_losses(wire.loss, self._stream))
         self._wire = wire
         self._next = first
-        self._loss = _losses(wire.loss, stream)
         self._reason = reason_of(wire.loss)
-        self._duplicate = _Picker(wire.duplicate, stream("duplicate"))
-        self._corrupt = _Picker(wire.corrupt, stream("corrupt"))
-        self._flip = stream("corrupt.bit")
-        self._reorder = _Picker(wire.reorder.pick if wire.reorder else None, stream("reorder"))
+        self._duplicate = _Picker(wire.duplicate, self._stream("duplicate"))
+        self._corrupt = _Picker(wire.corrupt, self._stream("corrupt"))
+        reorder = wire.reorder.pick if wire.reorder else None
+        self._reorder = _Picker(reorder, self._stream("reorder"))
         self._extents = _extents(wire)
-        self._delay = stream("delay_variation")
         variation = wire.variation
         self._table: Table = np.array(variation.table if variation else (), np.int64)
 
@@ -149,6 +162,22 @@ def _extents(wire: WireConfig) -> dict[int, int]:
     if reorder is None or not isinstance(reorder.pick, Listed):
         return {}
     return dict(zip(reorder.pick.numbers, reorder.extents, strict=False))
+
+
+class _Decided:
+    """A rule of loss with what it decided last: the rest of a block can be asked for once more."""
+
+    def __init__(self, rule: Callable[[int, int], Flags]) -> None:
+        self._rule = rule
+        self._first = 0
+        self._lost: Flags = np.empty(0, np.bool_)
+
+    def __call__(self, first: int, count: int) -> Flags:
+        past = first - self._first
+        if 0 <= past < self._lost.size and past + count == self._lost.size:
+            return self._lost[past:]
+        self._first, self._lost = first, self._rule(first, count)
+        return self._lost
 
 
 class _Picker:

@@ -15,11 +15,11 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from testbed.events.link import COPY, NOT_OVERTAKEN, OVERTAKEN
+from testbed.events.link import COPY, GAVE_UP, OVERTAKEN
 from testbed.network.relay.held import NEVER_NS, Held
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Late:
     packets: Sequence[Held]
     """The packet, and its copy if it has one."""
@@ -29,6 +29,10 @@ class _Late:
     missing: int
     """How many have yet to overtake it."""
     was_overtaken: bool = False
+
+    @property
+    def number(self) -> int:
+        return self.packets[0][2]
 
     @property
     def leaves_ns(self) -> int:
@@ -59,7 +63,7 @@ class LatePackets:
         if flags & COPY:
             return
         for late in self._waiting:
-            if late.was_overtaken or number > late.packets[0][2]:
+            if late.was_overtaken or number > late.number:
                 late.missing -= 1
                 late.was_overtaken = True
                 if late.missing == 0:
@@ -69,19 +73,21 @@ class LatePackets:
         """The next packet that has waited long enough."""
         if self._released:
             return self._released.popleft()
-        for place, late in enumerate(self._waiting):
-            if late.leaves_ns <= now_ns:
-                del self._waiting[place]
-                self.overtaken += late.was_overtaken
-                flag = OVERTAKEN if late.was_overtaken else NOT_OVERTAKEN
-                for _, order, number, arrival_ns, frame, flags, digest in late.packets:
-                    self._released.append(
-                        (late.leaves_ns, order, number, arrival_ns, frame, flags | flag, digest)
-                    )
-                packet = self._released.popleft()
-                self.pass_by(packet)
-                return packet
-        return None
+        if not self._waiting:
+            return None
+        late = min(self._waiting, key=lambda waiting: (waiting.leaves_ns, waiting.number))
+        if late.leaves_ns > now_ns:
+            return None
+        self._waiting.remove(late)
+        self.overtaken += late.was_overtaken
+        own = (OVERTAKEN if late.was_overtaken else 0) | (GAVE_UP if late.missing > 0 else 0)
+        for _, order, number, arrival_ns, frame, flags, digest in late.packets:
+            self._released.append(
+                (late.leaves_ns, order, number, arrival_ns, frame, flags | own, digest)
+            )
+        packet = self._released.popleft()
+        self.pass_by(packet)
+        return packet
 
     def next_due_ns(self) -> int:
         """When the next one leaves if no other leaves before."""

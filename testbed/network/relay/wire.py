@@ -61,7 +61,6 @@ class Wire:
     def __init__(
         self, *, seed: int, link: str, direction: str, config: WireConfig, start_ns: int = 0
     ) -> None:
-        self._key = (seed, link, direction)
         self.line: deque[Held] = deque()
         """Packets that leave in this order; `forwarder` appends and takes from it, too."""
         self.heap: list[Held] = []
@@ -75,18 +74,14 @@ class Wire:
         self._order = 0
         self._start_ns = start_ns
         self._is_started = False
-        self._queue: TraceQueue | None = None
+        self._queue = TraceQueue(config.trace, start_ns) if config.trace is not None else None
         self._segments: SegmentCounter | None = None
         self._config = config
+        self._fates = Fates(seed=seed, link=link, direction=direction, wire=config)
         self.change(config)
 
     def change(self, config: WireConfig) -> None:
-        """New rules, for the packets that come from now on."""
-        seed, link, direction = self._key
-        if config.trace is None:
-            self._queue = None
-        elif self._queue is None:
-            self._queue = TraceQueue(config.trace, self._start_ns)
+        """New rules, for the packets that come from now on; a trace stays what it was."""
         if not isinstance(config.loss, Segments):
             self._segments = None
         elif self._segments is None or config.loss != self._config.loss:
@@ -97,9 +92,7 @@ class Wire:
         self._is_plain = not (
             config.outages or self._queue or self._segments or config.variation is not None
         )
-        self._fates = Fates(
-            seed=seed, link=link, direction=direction, wire=config, first=self.arrived
-        )
+        self._fates.change(config, self.arrived)
         # Decided now and not at the first packet: NumPy loads its generators when they are first
         # used, which takes 30 ms.
         self._next_block()
@@ -134,13 +127,17 @@ class Wire:
             due_ns = self._in_order_ns(due_ns)
             self.line.append((due_ns, 0, number, arrival_ns, frame, 0, digest))
         # A delay that was shortened: the packets of the longer one go first.
-        if self._is_plain and (not self.line or self.line[-1][0] <= arrival_ns + self.delay_ns):
+        if self._is_plain and self._in_order_ns(due_ns) <= arrival_ns + self.delay_ns:
             self._find_plain()
         return gone
 
     def _in_order_ns(self, due_ns: int) -> int:
         """When a packet is due that would be due at `due_ns` and overtakes nothing."""
-        return max(due_ns, self.line[-1][0]) if self.line else due_ns
+        if self.line:
+            due_ns = max(due_ns, self.line[-1][0])
+        if self.heap:  # left by rules that let packets overtake one another
+            due_ns = max(due_ns, *(packet[0] for packet in self.heap))
+        return due_ns
 
     def _next_block(self) -> None:
         self._block = self._fates.block()
@@ -214,7 +211,7 @@ class Wire:
         if self.is_in_order:
             return line.popleft() if line and line[0][0] <= now_ns else None
         heap = self.heap
-        from_line = bool(line) and (not heap or line[0] <= heap[0])
+        from_line = bool(line) and (not heap or line[0][0] < heap[0][0])
         first = line[0] if from_line else heap[0] if heap else None
         # In the order of their times, also when many are due at once because somebody was late: a
         # packet does not give up waiting for others that were due before.
