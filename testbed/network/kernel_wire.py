@@ -31,7 +31,6 @@ from testbed.network.tools import Toolbox
 from testbed.recording.manifest import Direction, LinkRecord
 from testbed.scenario.model import DirectionName
 
-NETEM_LIMIT_PACKETS: Final = netem.LIMIT_PACKETS
 TABLES: Final = Path("/run/netem")
 """Where tc finds our tables. The sandbox's /run is its own, and tc takes no long path: 127 bytes
 with the name (tc/q_netem.c, get_distribution)."""
