@@ -12,6 +12,10 @@ packet that finds it full is the emulator's overflow. netem counts it among its 
 loss, but tells the device layer (NET_XMIT_DROP, where a loss is NET_XMIT_SUCCESS), which tells
 mirred, which counts it among its `overlimits` (tcf_mirred_act, net/sched/act_mirred.c).
 
+netem corrupts only the part of a packet that lies in one piece (skb_headlen, netem_enqueue): of TCP
+data that came through a router (ip_forward, skb_cow) that is the headers. So scatter-gather is off
+at both interfaces: what they send is in one piece when it comes here (validate_xmit_skb).
+
 Duplicates enter again at the root of the device's qdiscs, which is netem itself here: a copy is
 drawn for loss and corruption anew, and is never duplicated. Kernels that refuse "duplicating netems
 with other netems in tree" (check_netem_in_tree, since 6.16 and in stable ones) mean one device: we
@@ -66,6 +70,8 @@ def join(tools: Toolbox, index: int, link: LinkRecord) -> None:
         ReadBackError: netem reads back other settings.
     """
     first, second = inner_names(index)
+    for way in (link.forward, link.reverse):
+        _in_one_piece(tools, way.sender, way.sender_interface)
     for inner in (first, second):
         tools.run(["ethtool", "-K", inner, "tso", "off", "gso", "off", "gro", "off", "tx", "off"])
         tools.run(["ip", "link", "set", inner, "up"])
@@ -83,6 +89,15 @@ def join(tools: Toolbox, index: int, link: LinkRecord) -> None:
     tools.batch(["tc"], lines, env=ENVIRONMENT if with_tables else None)
     check(second, link.forward, read(tools, second))
     check(first, link.reverse, read(tools, first))
+
+
+def _in_one_piece(tools: Toolbox, node: str, device: str) -> None:
+    """Switches scatter-gather off at the interface of a node, and reads it back."""
+    inside = ["ip", "netns", "exec", node, "ethtool"]
+    tools.run([*inside, "-K", device, "sg", "off"])
+    found = json.loads(tools.run([*inside, "--json", "-k", device], remember=False))[0]
+    if found["scatter-gather"]["active"]:
+        raise ReadBackError(f"{device}: scatter-gather was set to off and reads back as on")
 
 
 def write_tables(tools: Toolbox, ways: Iterable[Direction], *, changing: bool = False) -> bool:

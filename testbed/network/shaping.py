@@ -79,8 +79,9 @@ def tc_commands(way: Direction) -> list[str]:
 def tc_change_commands(before: Direction, after: Direction) -> list[str]:
     """Lines for `tc -batch` that make `after` of a live `before`; none where nothing differs.
 
-    Queued packets stay, but for those above a limit that shrinks: codel, fq_codel, pie, fq and cake
-    drop them at once (their ``*_change`` in net/sched), pfifo and bfifo let them leave.
+    Queued packets stay, but for those above a limit that shrinks: codel, fq_codel, pie and fq drop
+    them at once (their ``*_change`` in net/sched), cake with the next packet; pfifo and bfifo let
+    them leave. Drops by a change are in HTB's counter; fq_codel and fq count theirs as sent.
 
     Raises:
         ScenarioError: it cannot be made without losing packets (`change_refusals`).
