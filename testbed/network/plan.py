@@ -204,10 +204,10 @@ class _Planner:
         now = start
         for text in own.schedule or ():
             at_ns, settings = notation.split_scheduled(text)
-            at = text.split()[1].rstrip(":")
-            tell = self._teller(f"{where}: at {at}")
+            at = " ".join(text.partition(":")[0].split())
+            tell = self._teller(f"{where}: {at}")
             now = directions_of.changed(now, Way.from_text(settings), tell)
-            self._check_variation(f"{where}: at {at}", now)
+            self._check_variation(f"{where}: {at}", now)
             found.append(
                 ScheduledChange(at_ns=at_ns, direction=way, text=settings.strip(), settings=now)
             )

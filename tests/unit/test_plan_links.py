@@ -87,6 +87,10 @@ def test_what_only_a_change_needs_gives_the_link_a_wire() -> None:
             "link r-b.forward: at 1s: queue: the discipline cannot change while the load runs: "
             "packets in the queue would be lost (it is pfifo, got codel)",
         ),
+        (
+            "at 1s:capacity trace steady_12mbit",
+            "link r-b.forward: at 1s: capacity: a trace can be neither begun nor left",
+        ),
         ("at 1s: queue 64kB", "(it is pfifo, got bfifo)"),
     ],
 )
