@@ -23,6 +23,7 @@ from testbed.scenario.impairments import (
     Variation,
 )
 from testbed.scenario.queues import SETTINGS, Queue
+from testbed.scenario.words import quoted
 from testbed.units import NS_PER_MS, NS_PER_S, NS_PER_US
 
 _MOST_LISTED: Final = 6
@@ -74,7 +75,7 @@ def variation_text(variation: Variation) -> str:
     """``2ms normal overtaking``."""
     shape = variation.distribution
     if shape == "table":
-        shape += f" {variation.file}"  # type: ignore[assignment]
+        shape += f" {quoted(variation.file)}"  # type: ignore[assignment]
     return f"{_time(variation.spread_ns)} {shape}" + " overtaking" * variation.overtaking
 
 
@@ -86,7 +87,7 @@ def outages_text(outages: tuple[Outage, ...]) -> str:
 
 def trace_text(trace: Trace) -> str:
     """``trace cellular``."""
-    return f"trace {trace.name}"
+    return f"trace {quoted(trace.name)}"
 
 
 def queue_text(queue: Queue) -> str:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
-from testbed.scenario import notation, texts
+from testbed.scenario import notation, tables, texts
+from testbed.scenario.impairments import Variation
 
 
 @pytest.mark.parametrize(
@@ -30,6 +33,18 @@ def test_reordering(text: str) -> None:
 @pytest.mark.parametrize("text", ["2ms uniform", "1.5ms normal overtaking", "250us pareto"])
 def test_variations(text: str) -> None:
     assert texts.variation_text(notation.parse_variation(text)) == text
+
+
+@pytest.mark.parametrize("name", ["plain", "with blanks", "with,comma", "a, b"])
+def test_names_of_files(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("1\n2\n")
+    variation = Variation(spread_ns=2_000_000, distribution="table", file=name)
+    assert notation.parse_variation(texts.variation_text(variation)) == variation
+    trace = tables.describe_trace(name)
+    assert notation.parse_capacity(texts.trace_text(trace)) == trace
+    settings = f"capacity {texts.trace_text(trace)}, delay 5ms"
+    assert notation.split_settings(settings, ("capacity", "delay"))["delay"] == "5ms"
 
 
 @pytest.mark.parametrize("text", ["at 2s for 500ms", "at 0 for 1s, at 2.5s for 10ms"])
