@@ -60,7 +60,9 @@ MAX_QUEUE: Final = 2**32 - 1
 MAX_EVENTS_PER_S: Final = 10**9
 MIN_EVENTS_PER_S: Final = Fraction(1, 10**6)
 _LONGEST_TEXT: Final = 100
-_NUMBER: Final = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d{1,2})?)\s*(\S*)\s*\Z")
+_NUMBER: Final = re.compile(
+    r"\s*([+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,2})?)\s*(\S*)\s*\Z"
+)
 
 TIME_FORM: Final = "a time with a unit (ns, us, ms, s, min), such as 20ms"
 CAPACITY_FORM: Final = "a rate with a unit (bit, kbit, mbit, gbit), such as 10mbit"

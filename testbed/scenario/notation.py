@@ -165,9 +165,12 @@ def parse_reorder(text: str) -> Reorder:
     words = Words(text, REORDER_FORM)
     extents: tuple[int, ...] = ()
     pick: Pick
-    if words.next == "packets" and "+" in words.text:
-        words.take("packets")
-        pick, extents = _numbers_and_extents(words, words.take("the LIST"))
+    if words.take_if("packets"):
+        listed = words.take("the LIST")
+        if "+" in listed:
+            pick, extents = _numbers_and_extents(words, listed)
+        else:
+            pick = Listed(numbers=_numbers(words, listed))
     else:
         pick = _pick(words)
     found = dict(words.settings({"extent": count, "within": units.parse_time_ns}))
@@ -299,7 +302,7 @@ def _pick(words: Words) -> Pick:
 def _numbers(words: Words, text: str) -> tuple[int, ...]:
     found: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"(\d{1,18})(?:-(\d{1,18}))?", part)
+        match = re.fullmatch(r"([0-9]{1,18})(?:-([0-9]{1,18}))?", part)
         if match is None:
             raise words.error(f"{shown(part)} is no number and no range")
         first, last = int(match[1]), int(match[2] or match[1])
@@ -315,7 +318,7 @@ def _numbers_and_extents(words: Words, text: str) -> tuple[Listed, tuple[int, ..
     numbers: list[int] = []
     extents: list[int] = []
     for part in text.split(","):
-        match = re.fullmatch(r"(\d{1,18})\+(\d{1,9})", part)
+        match = re.fullmatch(r"([0-9]{1,18})\+([0-9]{1,9})", part)
         if match is None:
             raise words.error(f"{shown(part)} is not NUMBER+EXTENT")
         if numbers and int(match[1]) <= numbers[-1]:

@@ -57,7 +57,7 @@ def parse_queue(text: str) -> Queue:
 
 def _limit(words: Words, discipline: str) -> tuple[int | None, int | None]:
     """The limit that may follow the discipline's name, in the unit that it counts in."""
-    if not words.next[:1].isdecimal() and words.next[:1] not in tuple("+-."):
+    if words.next[:1] not in tuple("0123456789+-."):
         return None, None
     packets, size = units.parse_queue(words.take("the limit"))
     counted = LIMIT_UNITS[discipline]

@@ -120,6 +120,6 @@ def count(text: str) -> int:
     Raises:
         QuantityError: it is none.
     """
-    if re.fullmatch(r"\d{1,9}", text) is None or int(text) < 1:
+    if re.fullmatch(r"[0-9]{1,9}", text) is None or int(text) < 1:
         raise QuantityError(f"expected a whole number of at least 1 (got {shown(text)})", got=text)
     return int(text)

@@ -78,6 +78,11 @@ PARSERS: dict[str, Callable[[Any], Any]] = {
         ),
         (
             "reorder",
+            "packets 3,7 within +5ms",
+            Reorder(pick=Listed(numbers=(3, 7)), within_ns=5 * MS),
+        ),
+        (
+            "reorder",
             "packets 5+3,9+1 within 1s",
             Reorder(pick=Listed(numbers=(5, 9)), extents=(3, 1), within_ns=S),
         ),
@@ -162,6 +167,11 @@ def test_what_is_written_is_what_is_read(setting: str, text: str, value: object)
         ("loss", "every 0", "expected a whole number of at least 1"),
         ("loss", "every -5", "expected a whole number of at least 1"),
         ("loss", "every 2.5", "expected a whole number of at least 1"),
+        ("loss", "every \u0663", "expected a whole number of at least 1"),
+        ("loss", "packets \u0663", "is no number and no range"),
+        ("loss", "\u0663%", "expected a percentage"),
+        ("reorder", "packets 5+\u0663", "is not NUMBER+EXTENT"),
+        ("queue", "codel \u0663p", "is not known here"),
         ("loss", "every 9999999999", "expected a whole number of at least 1"),
         ("loss", "packets", "the LIST is missing"),
         ("loss", "packets 7,3", 'the list must ascend (at "3")'),

@@ -118,6 +118,7 @@ def test_event_rate(text: str, wanted: float) -> None:
 @pytest.mark.parametrize(
     ("parse", "text", "reason"),
     [
+        (units.parse_time_ns, "\u0662\u0660ms", "expected a time"),
         (units.parse_time_ns, "20", "the unit is missing"),
         (units.parse_time_ns, "20m", 'unknown unit "m"'),
         (units.parse_time_ns, "-1ms", "must not be negative"),
