@@ -5,6 +5,8 @@ Rules:
 - One line at most, with both numbers: the worst that can be said. It is a forecast; what was is the
   verdict's to say.
 - Only what has a wire is looked at, and the bounds are the verdict's.
+- A direction counts with the highest capacity that it ever has, those of its schedule included, and
+  a trace with its peak: the busiest 100 ms of it.
 - A direction without a capacity counts for nothing in the sum of packets: the load decides what
   goes over it.
 - Without a calibration that counts nothing is said, but that a stored one cannot be read.
@@ -12,7 +14,10 @@ Rules:
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
 
 from testbed.analysis.verdict import NEAR, time_bound
 from testbed.calibration import store
@@ -24,7 +29,29 @@ from testbed.network.topology import load_topology
 from testbed.recording.manifest import Direction, LinkRecord
 from testbed.report.format import count, duration, rate
 from testbed.scenario import Scenario
-from testbed.scenario.model import DIRECTIONS
+from testbed.scenario.impairments import MTU_BYTES, Trace
+from testbed.scenario.model import DIRECTIONS, DirectionName
+from testbed.scenario.tables import read_trace
+
+_PEAK_WINDOW_MS: Final = 100
+"""As of the peak use in a report."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """One direction with all the settings that it will have."""
+
+    label: str
+    settings: tuple[Direction, ...]
+
+    @property
+    def most_bit_s(self) -> int | None:
+        """None: it never has a capacity."""
+        return max((c for c in map(_capacity_bit_s, self.settings) if c is not None), default=None)
+
+    @property
+    def least_delay_ns(self) -> int:
+        return min(way.delay_ns for way in self.settings)
 
 
 def warnings_for(scenario: Scenario) -> list[str]:
@@ -64,10 +91,10 @@ def beyond(links: Sequence[LinkRecord], backend: Backend) -> str | None:
     """The worst that can be said of these links on a machine with these limits."""
     limits = backend.limits
     ways = [
-        (f"{link.name} {name}", way)
+        _Way(f"{link.name} {name}", _settings(link, name))
         for link in links
         if link.wire == backend.name
-        for name, way in zip(DIRECTIONS, (link.forward, link.reverse), strict=True)
+        for name in DIRECTIONS
     ]
     if limits is None or not ways:
         return None
@@ -78,11 +105,33 @@ def beyond(links: Sequence[LinkRecord], backend: Backend) -> str | None:
     )
 
 
-def _too_fast(
-    ways: Sequence[tuple[str, Direction]], limits: Limits, backend: Backend
-) -> str | None:
+def _settings(link: LinkRecord, name: DirectionName) -> tuple[Direction, ...]:
+    """All that one direction is set to, one after the other."""
+    built = link.forward if name == "forward" else link.reverse
+    later = (change.settings for change in link.schedule if change.direction == name)
+    return (built, *later)
+
+
+def _capacity_bit_s(way: Direction) -> int | None:
+    return way.capacity_bit_s if way.trace is None else _peak_bit_s(way.trace)
+
+
+def _peak_bit_s(trace: Trace) -> int:
+    """Of IP packets, like the mean of a trace; one that is shorter than a window goes on."""
+    period_ms = trace.period_ms
+    turns = 1 + -(-_PEAK_WINDOW_MS // period_ms)
+    once = read_trace(trace.name)
+    times_ms = [turn * period_ms + time_ms for turn in range(turns) for time_ms in once]
+    most = max(
+        bisect.bisect_left(times_ms, time_ms + _PEAK_WINDOW_MS) - place
+        for place, time_ms in enumerate(times_ms[: len(once)])
+    )
+    return most * MTU_BYTES * 8 * 1000 // _PEAK_WINDOW_MS
+
+
+def _too_fast(ways: Sequence[_Way], limits: Limits, backend: Backend) -> str | None:
     """Capacities above the limit."""
-    fast = [(way.capacity_bit_s, label) for label, way in ways if way.capacity_bit_s is not None]
+    fast = [(way.most_bit_s, way.label) for way in ways if way.most_bit_s is not None]
     fast = [pair for pair in fast if pair[0] > limits.capacity_bit_s]
     if not fast:
         return None
@@ -97,11 +146,9 @@ def _too_fast(
     return f"{label}{others}: capacity {rate(most)}, and by {by} {here} was found faithful here"
 
 
-def _too_many(
-    ways: Sequence[tuple[str, Direction]], limits: Limits, backend: Backend
-) -> str | None:
+def _too_many(ways: Sequence[_Way], limits: Limits, backend: Backend) -> str | None:
     """More packets than were carried, were all links full."""
-    capacities = [way.capacity_bit_s for _, way in ways if way.capacity_bit_s is not None]
+    capacities = [way.most_bit_s for way in ways if way.most_bit_s is not None]
     allowed = sum(full_frames_per_s(capacity) for capacity in capacities)
     if backend.name != "relay" or limits.packets_per_s is None or allowed <= limits.packets_per_s:
         return None
@@ -111,18 +158,17 @@ def _too_many(
     )
 
 
-def _too_fine(
-    links: Sequence[LinkRecord], ways: Sequence[tuple[str, Direction]], limits: Limits
-) -> str | None:
+def _too_fine(links: Sequence[LinkRecord], ways: Sequence[_Way], limits: Limits) -> str | None:
     """A network without any capacity, in which delays are off by more than the verdict allows."""
     every = [way for link in links for way in (link.forward, link.reverse)]
     if any(way.capacity_bit_s is not None for way in every):
         return None
-    label, way = min(ways, key=lambda pair: pair[1].delay_ns)
-    bound = round(NEAR * time_bound(None, way.delay_ns)[0])
+    least = min(ways, key=lambda way: way.least_delay_ns)
+    bound = round(NEAR * time_bound(None, least.least_delay_ns)[0])
     if limits.delay_error_p99_ns <= bound:
         return None
     return (
-        f"{label}: without a capacity a delay of {duration(way.delay_ns)} is faithful up to "
-        f"{duration(bound)} beyond it, and here it was {duration(limits.delay_error_p99_ns)} at p99"
+        f"{least.label}: without a capacity a delay of {duration(least.least_delay_ns)} is "
+        f"faithful up to {duration(bound)} beyond it, and here it was "
+        f"{duration(limits.delay_error_p99_ns)} at p99"
     )

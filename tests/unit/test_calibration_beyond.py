@@ -89,6 +89,35 @@ def test_one_direction_beyond_it() -> None:
     ]
 
 
+def test_a_capacity_that_only_the_schedule_brings() -> None:
+    later = Way(capacity="10mbit", schedule=("at 1s: capacity 200mbit", "at 2s: capacity 20mbit"))
+    links = {"r1-server": Link(forward=later)}
+    (found,) = warned(calibration(), links=links)
+    assert found.startswith("r1-server forward: capacity 200 Mbit/s, and by the relay")
+
+
+def test_a_delay_that_only_the_schedule_brings() -> None:
+    links = {"a-b": Link(delay="20ms", reverse=Way(schedule=("at 1s: delay 1ms",)))}
+    (found,) = warned(calibration(backend(p99_us=300)), "own.py:Pair", links=links)
+    assert found.startswith("a-b reverse: without a capacity a delay of 1 ms is faithful up to")
+
+
+def test_a_trace_counts_with_its_peak() -> None:
+    # 100 packets of 1500 bytes in 10 ms of each second: 1.2 Mbit/s on average, 12 in 100 ms.
+    times = [*(400 + n // 10 for n in range(100)), 1000]
+    Path("burst.trace").write_text("\n".join(map(str, times)))
+    slow = calibration(backend(rates=(rate(10),)))
+    links = {"r1-server": Link(forward=Way(capacity="trace burst.trace"))}
+    found = warned(slow, links=links, link_backend="relay")
+    assert found[0].startswith("r1-server forward: capacity 12 Mbit/s, and by the relay")
+
+
+def test_a_trace_that_is_shorter_than_a_window_goes_on() -> None:
+    links = {"r1-server": Link(forward=Way(capacity="trace steady_12mbit"))}
+    found = warned(calibration(backend(rates=(rate(10),))), links=links)
+    assert found[0].startswith("r1-server forward: capacity 12 Mbit/s, and by the relay")
+
+
 def test_a_limit_in_time() -> None:
     # 606 us late at p99: half of what a full frame takes at 10 Mbit/s, 1211 us.
     late = calibration(backend(p99_us=606))
