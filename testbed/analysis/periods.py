@@ -60,6 +60,20 @@ class Periods:
         starts = np.array([period.start_ns for period in self.periods[1:]], np.int64)
         return np.searchsorted(starts, t_ns, side="right").astype(np.int64)
 
+    def at_arrival(self, t_ns: Times) -> Times:
+        """The place of the period in which what came at each time was sent, or UNSURE.
+
+        That is the one whose delay leads back into it; where none or more than one does, it is not
+        known.
+        """
+        found = np.full(t_ns.size, UNSURE, np.int64)
+        fits = np.zeros(t_ns.size, np.int64)
+        for place, settings in enumerate(self.settings):
+            mine = self.at(t_ns - settings.delay_ns) == place
+            found[mine] = place
+            fits += mine
+        return np.where(fits == 1, found, UNSURE).astype(np.int64)
+
     @property
     def settings(self) -> tuple[Direction, ...]:
         """Of each period."""

@@ -14,7 +14,7 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
@@ -26,16 +26,9 @@ from testbed.analysis.matching import NONE
 from testbed.analysis.metrics.binomial import interval
 from testbed.analysis.metrics.streams import TCP, connection_keys
 from testbed.analysis.periods import Period
-from testbed.analysis.summary import Impairment
+from testbed.analysis.summary import NO_RULE, Impairment
 from testbed.analysis.verdict import LOSS_CONFIDENCE
-from testbed.events.link import (
-    COPY,
-    CORRUPTED,
-    DIGEST_BYTES,
-    GAVE_UP,
-    OVERTAKEN,
-    REASONS,
-)
+from testbed.events.link import COPY, CORRUPTED, DIGEST_BYTES, GAVE_UP, OVERTAKEN, REASONS
 from testbed.recording.manifest import Direction
 from testbed.scenario import texts
 from testbed.scenario.impairments import (
@@ -106,7 +99,7 @@ def _since(period: Period, place: int, start_ns: int | None) -> int | None:
 def _by_log(passage: Passage, start_ns: int | None) -> Iterator[Impairment]:
     log = _Log(passage, start_ns)
     readers: tuple[tuple[Name, Callable[[Direction], Any], Callable[[_Span], Any]], ...] = (
-        ("loss", lambda way: way.loss, log.loss),
+        ("loss", _loss, log.loss),
         ("duplication", lambda way: way.duplicate, log.duplication),
         ("corruption", lambda way: way.corrupt, log.corruption),
         ("reordering", lambda way: way.reorder, log.reordering),
@@ -115,8 +108,13 @@ def _by_log(passage: Passage, start_ns: int | None) -> Iterator[Impairment]:
     for name, of, read in readers:
         for span in _spans(passage, of, start_ns):
             found = read(span)
-            if found is not None and (span.rule is not _NO_RULE or found.met.any()):
+            if found is None:
+                continue
+            if span.rule is not _NO_RULE:
                 yield _judged(name, span, found)
+            elif found.met.any():
+                # Nothing may befall a packet that no rule asks for: there is no chance in that.
+                yield _judged(name, span, replace(found, named=np.zeros_like(found.met)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,6 +229,13 @@ class _Log:
         return named
 
 
+def _loss(way: Direction) -> Loss | None:
+    """Its rule; manifests of version 0.1 have nothing but a ratio."""
+    if way.loss is None and way.loss_ratio:
+        return Bernoulli(ratio=way.loss_ratio)
+    return way.loss
+
+
 def _judged(name: Name, span: _Span, found: _Found) -> Impairment:
     ratio = _mean_ratio(span.rule)
     packets, count = int(found.met.size), int(found.met.sum())
@@ -294,7 +299,7 @@ def _variance_factor(rule: Rule) -> float:
 
 def _text(rule: Rule) -> str:
     if rule is _NO_RULE:
-        return "none"
+        return NO_RULE
     if isinstance(rule, tuple):
         return texts.outages_text(rule)
     return texts.reorder_text(rule) if isinstance(rule, Reorder) else texts.loss_text(rule)
@@ -333,8 +338,8 @@ def _loss_seen(passage: Passage, start_ns: int | None) -> Iterator[Impairment]:
     if lost is None or sent_ns is None:
         return
     period = passage.periods.at(sent_ns)
-    for span in _spans(passage, lambda way: way.loss, start_ns):
-        thinning = 1.0 - _ratio_within(passage, span, lambda way: way.duplicate)
+    for span in _spans(passage, _loss, start_ns):
+        thinning = _share_seen(passage, span, period, lambda way: 1 - _ratio(way.duplicate))
         note = "" if thinning == 1 else "netem passes a packet that it would lose and duplicate"
         found = _seen("loss", span, lost[span.within(period)], thinning, note)
         if found is not None:
@@ -349,9 +354,10 @@ def _duplication_seen(passage: Passage, start_ns: int | None) -> Iterator[Impair
     copied = np.zeros(wire.sent_ns.size, np.bool_)
     copied[wire.copied] = True
     for span in _spans(passage, lambda way: way.duplicate, start_ns):
-        lost = _ratio_within(passage, span, lambda way: way.loss)
-        note = "" if not lost else "netem may lose a copy, too"
-        found = _seen("duplication", span, copied[span.within(period)], (1 - lost) ** 2, note)
+        # Both the packet and its copy must come.
+        thinning = _share_seen(passage, span, period, lambda way: (1 - _ratio(_loss(way))) ** 2)
+        note = "" if thinning == 1 else "netem may lose a copy, too"
+        found = _seen("duplication", span, copied[span.within(period)], thinning, note)
         if found is not None:
             yield found
 
@@ -361,7 +367,7 @@ def _corruption_seen(passage: Passage, start_ns: int | None) -> Iterator[Impairm
     wire = passage.wire
     if wire.received_ns is None or wire.received_bytes is None or wire.corrupted is None:
         return
-    period = passage.periods.at(wire.received_ns - passage.way.settings.delay_ns)
+    period = passage.periods.at_arrival(wire.received_ns)
     seen = np.minimum(wire.received_bytes, DIGEST_BYTES) / np.maximum(wire.received_bytes, 1)
     for span in _spans(passage, lambda way: way.corrupt, start_ns):
         mine = span.within(period)
@@ -374,12 +380,16 @@ def _corruption_seen(passage: Passage, start_ns: int | None) -> Iterator[Impairm
             yield found
 
 
-def _ratio_within(
-    passage: Passage, span: _Span, of: Callable[[Direction], Loss | Pick | None]
+def _share_seen(
+    passage: Passage, span: _Span, period: Numbers, share: Callable[[Direction], float]
 ) -> float:
-    """The mean ratio of another rule during a span."""
-    ratios = [
-        0.0 if (rule := of(settings)) is None else rule.mean_ratio
-        for settings in passage.periods.settings[span.first : span.last + 1]
-    ]
-    return sum(ratios) / len(ratios)
+    """The mean over the packets of a span of what the settings of each one's period leave."""
+    mine = period[span.within(period)] - span.first
+    if not mine.size:
+        return 1.0
+    shares = [share(one) for one in passage.periods.settings[span.first : span.last + 1]]
+    return float(np.array(shares)[mine].mean())
+
+
+def _ratio(rule: Loss | Pick | None) -> float:
+    return 0.0 if rule is None else rule.mean_ratio

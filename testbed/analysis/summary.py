@@ -7,7 +7,7 @@ was observed to be zero.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -94,6 +94,10 @@ class CountQuantiles(_Part, frozen=True, kw_only=True):
     max: int
 
 
+NO_RULE: Final = "none"
+"""The rule of an impairment that nothing asks for."""
+
+
 class Impairment(_Part, frozen=True, kw_only=True):
     """What one direction of a wire was to do to packets, and what it did."""
 
@@ -119,6 +123,11 @@ class Impairment(_Part, frozen=True, kw_only=True):
     """The rule was kept: to the packet where it is exact, else within low and high; None: that
     could not be seen."""
     note: str = ""
+
+    @property
+    def unasked(self) -> bool:
+        """No rule asks for it."""
+        return self.rule == NO_RULE
 
 
 class LinkDirection(_Part, frozen=True, kw_only=True):

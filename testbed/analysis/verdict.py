@@ -42,8 +42,9 @@ STOLEN_INVALID: Final = 0.05
 % stops of the length of an RTT are likely, which no probe of the guest can tell from the
 network."""
 LOSS_CONFIDENCE: Final = 0.999
-"""Of the exact binomial interval: a faithful run with ten links is called degraded once in a
-hundred."""
+"""Of each exact binomial interval, of which a direction has up to four at any time (loss, copies,
+flips, reordering). Each calls at most one in a thousand faithful runs degraded: with ten lossy
+directions one run in a hundred, with all four rules both ways on ten links 8 in a hundred."""
 CAPACITY_SLACK_RATIO: Final = 0.05
 """Above the capacity, beside the burst that HTB allows and a packet at either end of the window."""
 CAPACITY_INVALID_FACTOR: Final = 1.5
@@ -251,7 +252,8 @@ def realised(label: str, seen: Impairment) -> Reason | None:
     """What a rule did against what it was to do; None where it could have met no packet.
 
     A rule that names packets must have met these and no others. One that draws has an interval
-    around what it did, in which the ratio that was set must lie.
+    around what it did, in which the ratio that was set must lie. Where there is none, nothing
+    may have been met by the relay's log.
     """
     if seen.packets == 0:
         return None
@@ -281,7 +283,7 @@ def realised(label: str, seen: Impairment) -> Reason | None:
     else:
         status = "faithful" if seen.holds else "invalid"
         same = "these packets" if seen.holds else f"{seen.expected}, and not the same ones"
-        message += f"; {seen.rule} names {same}"
+        message += f"; {seen.rule} names {same}" if not seen.unasked else "; no rule asks for that"
     return Reason(
         check=check,
         status=status,

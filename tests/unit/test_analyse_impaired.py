@@ -356,3 +356,13 @@ def test_a_log_of_version_0_1_is_read(tmp_path: Path) -> None:
     assert direction(summary).lost_packets == 20
     assert direction(summary).corrupted_packets == 0
     assert_trusted(summary)
+
+
+def test_a_loss_that_no_rule_asks_for_is_the_relays_fault(tmp_path: Path) -> None:
+    run = Run()
+    send(run, 100, lambda n: {"lost": "r1-server"} if n == 9 else {})
+    summary = analysed(run, tmp_path)
+    assert not rule(summary, "loss").holds
+    (found,) = [one for one in reasons(summary, "realised loss") if one.status != "faithful"]
+    assert found.status == "invalid"
+    assert "1 of 100 packets were lost" in found.message

@@ -19,7 +19,7 @@ from tests.builders.impaired import (
     rule,
     send,
 )
-from tests.builders.recordings import MS, START, Run
+from tests.builders.recordings import MS, START, US, Run
 from tests.builders.transfers import reasons
 
 
@@ -95,3 +95,32 @@ class TestKernelWire:
         send(run, 200, lambda n: {"extra_ns": 2 * MS} if n >= 103 else {})
         summary = analysed(run, tmp_path)
         assert {reason.status for reason in reasons(summary, "delay error")} == {"faithful"}
+
+    def test_another_rule_counts_as_long_as_it_was_in_force(self, tmp_path: Path) -> None:
+        run = Run(wire="kernel", settings={WAY: {"loss": Bernoulli(ratio=0.1)}})
+        change(run, 90 * MS - 50 * US, duplicate=Bernoulli(ratio=0.5))
+        send(run, 1000, lambda n: {"lost": "r1-server"} if n % 10 == 9 else {})
+        # 899 packets without duplication, 100 with it, and one while tc was at work.
+        configured = rule(analysed(run, tmp_path), "loss").configured_ratio
+        assert configured == pytest.approx(0.1 * (1 - 0.5 * 100 / 1000), rel=1e-3)
+
+    def test_copies_are_thinned_by_each_loss_in_its_time(self, tmp_path: Path) -> None:
+        run = Run(wire="kernel", settings={WAY: {"duplicate": Bernoulli(ratio=0.2)}})
+        change(run, 50 * MS - 50 * US, loss=Bernoulli(ratio=0.5), loss_ratio=0.5)
+        send(run, 1000, lambda n: {"copied": "r1-server"} if n % 8 == 5 else {})
+        configured = rule(analysed(run, tmp_path), "duplication").configured_ratio
+        assert configured == pytest.approx(0.2 * (1 + 0.5**2) / 2, rel=1e-2)
+
+    def test_corruption_counts_from_its_change_whatever_the_delay_is(self, tmp_path: Path) -> None:
+        run = Run(wire="kernel")
+        change(run, 10 * MS, delay_ns=21 * MS, corrupt=Bernoulli(ratio=0.8))
+
+        def what(number: int) -> dict[str, Any]:
+            if number < 100:
+                return {}
+            flipped = {"corrupted": "r1-server"} if number % 10 == 9 else {}
+            return {"extra_ns": 20 * MS, **flipped}
+
+        send(run, 330, what)
+        found = rule(analysed(run, tmp_path), "corruption")
+        assert (found.packets, found.count) == (229, 23)

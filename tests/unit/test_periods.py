@@ -87,3 +87,10 @@ def test_the_longest_delay_is_that_of_any_period() -> None:
 
 def test_the_highest_capacity_counts() -> None:
     assert periods("relay", (1, {"capacity_bit_s": 2})).highest_capacity_bit_s == CAPACITY
+
+
+def test_what_came_belongs_to_the_period_whose_delay_leads_back_into_it() -> None:
+    found = periods("relay", (100 * MS, {"delay_ns": 10 * MS}), (200 * MS, {"delay_ns": 2 * MS}))
+    came = np.array([100 * MS, 101 * MS - 1, 105 * MS, 110 * MS, 201 * MS, 205 * MS, 211 * MS])
+    # From 202 ms on what was sent before and after the second change comes at once.
+    assert found.at_arrival(came).tolist() == [0, 0, UNSURE, 1, 1, UNSURE, 2]

@@ -7,7 +7,7 @@ import pytest
 from testbed.analysis import verdict as judge
 from testbed.analysis.ledger_rows import row
 from testbed.analysis.metrics.binomial import interval
-from testbed.analysis.summary import Impairment, Ledger, Quantiles, Reason
+from testbed.analysis.summary import NO_RULE, Impairment, Ledger, Quantiles, Reason
 
 MS, US = 1_000_000, 1_000
 
@@ -177,6 +177,14 @@ def test_an_exact_rule_allows_no_other_packet(kind: str, holds: bool, expected: 
     assert found is not None
     assert (found.check, found.status) == (f"realised {kind}", expected)
     assert ("not the same ones" in found.message) == (not holds)
+
+
+def test_what_no_rule_asks_for_is_the_emulators_fault() -> None:
+    seen = impairment(rule=NO_RULE, packets=100, count=1, expected=0, holds=False)
+    found = judge.realised("a-b forward", seen)
+    assert found is not None
+    assert found.status == "invalid"
+    assert found.message.endswith("1 of 100 packets were lost (1.000%); no rule asks for that")
 
 
 def test_a_rule_that_nothing_can_be_said_of_is_not_checked() -> None:
