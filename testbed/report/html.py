@@ -13,7 +13,7 @@ from __future__ import annotations
 import importlib.util
 import shlex
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -175,8 +175,19 @@ def _charts(
     }
 
 
-def _links(manifest: Manifest, summary: Summary) -> list[tuple[str, str, LinkDirection, bool]]:
-    """Sender, receiver, numbers and whether it is a bottleneck, for each direction of each link."""
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One direction of one link."""
+
+    sender: str
+    receiver: str
+    seen: LinkDirection
+    bottleneck: bool
+    peak_use: float | None
+
+
+def _links(manifest: Manifest, summary: Summary) -> list[_Row]:
+    """The rows of the table of links."""
     built = {link.name: link for link in manifest.links}
     found = []
     for name, directions in summary.links.items():
@@ -185,10 +196,11 @@ def _links(manifest: Manifest, summary: Summary) -> list[tuple[str, str, LinkDir
             if record is None:
                 first, _, second = name.partition("-")
                 ends = (first, second) if way == "forward" else (second, first)
-                found.append((*ends, seen, False))
+                found.append(_Row(*ends, seen, False, link_table.peak_use(seen, None)))
             else:
                 one = record.forward if way == "forward" else record.reverse
-                found.append((one.sender, one.receiver, seen, one.bottleneck))
+                use = link_table.peak_use(seen, one)
+                found.append(_Row(one.sender, one.receiver, seen, one.bottleneck, use))
     return found
 
 
@@ -196,13 +208,13 @@ def _impairments(manifest: Manifest, summary: Summary) -> list[tuple[str, str, s
     """Sender, receiver, since when, and what was asked for against what was done."""
     return [
         (
-            sender,
-            receiver,
+            row.sender,
+            row.receiver,
             "" if one.since_ns is None else scale.duration(one.since_ns),
             one,
         )
-        for sender, receiver, seen, _ in _links(manifest, summary)
-        for one in seen.impairments
+        for row in _links(manifest, summary)
+        for one in row.seen.impairments
     ]
 
 

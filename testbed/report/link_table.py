@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.summary import LinkDirection, Summary
-from testbed.recording.manifest import Manifest
+from testbed.recording.manifest import Direction, Manifest
 from testbed.report import format as scale
 from testbed.report import settings
 from testbed.report.format import clean
@@ -23,7 +23,7 @@ _MOST_CHANGES: Final = 12
 
 def render(summary: Summary, manifest: Manifest | None, width: int) -> RenderableType:
     """The table, and below it settings and changes as far as there is a manifest."""
-    parts: list[RenderableType] = [_table(summary, roomy=width >= ROOMY)]
+    parts: list[RenderableType] = [_table(summary, manifest, roomy=width >= ROOMY)]
     if manifest is not None:
         rows = [(name, text) for name, text in settings.described(manifest)]
         changes = settings.changes(manifest)
@@ -56,7 +56,19 @@ def _settings(rows: list[tuple[str, str]]) -> RenderableType:
     return grid
 
 
-def _table(summary: Summary, *, roomy: bool) -> RenderableType:
+def peak_use(seen: LinkDirection, built: Direction | None) -> float | None:
+    """The busiest window over the capacity.
+
+    None without a capacity, and where it follows a trace: over the mean of that it says nothing.
+    """
+    if seen.peak_throughput_bit_s is None or not seen.capacity_bit_s:
+        return None
+    if built is not None and built.trace is not None:
+        return None
+    return seen.peak_throughput_bit_s / seen.capacity_bit_s
+
+
+def _table(summary: Summary, manifest: Manifest | None, *, roomy: bool) -> RenderableType:
     copies, corrupted = in_play(summary)
     # More columns leave no room for shares and peak use in a narrow window.
     tight = not roomy and (copies or corrupted)
@@ -68,10 +80,15 @@ def _table(summary: Summary, *, roomy: bool) -> RenderableType:
     heads += [*(["capacity"] if roomy else []), *([] if tight else ["peak\nuse"])]
     for head in heads:
         table.add_column(head, justify="right", vertical="bottom", no_wrap=True)
+    records = {} if manifest is None else {link.name: link for link in manifest.links}
     for name, directions in summary.links.items():
+        record = records.get(name)
         ends = name.partition("-")[::2]
         for way, seen in directions.items():
             sender, receiver = ends if way == "forward" else ends[::-1]
+            built = None
+            if record is not None:
+                built = record.forward if way == "forward" else record.reverse
             table.add_row(
                 Text(clean(f"{sender} → {receiver}")),
                 _number(seen.sent_packets),
@@ -83,7 +100,7 @@ def _table(summary: Summary, *, roomy: bool) -> RenderableType:
                 _number(seen.queue_dropped_packets),
                 _delay(seen),
                 *([_capacity(seen)] if roomy else []),
-                *([] if tight else [_use(seen)]),
+                *([] if tight else [_use(peak_use(seen, built))]),
             )
     return table
 
@@ -102,10 +119,7 @@ def _delay(seen: LinkDirection) -> Text:
     return Text(f"{scale.duration(delay.p50)} / {scale.duration(delay.p99)}")
 
 
-def _use(seen: LinkDirection) -> Text:
-    use = None
-    if seen.peak_throughput_bit_s is not None and seen.capacity_bit_s:
-        use = seen.peak_throughput_bit_s / seen.capacity_bit_s
+def _use(use: float | None) -> Text:
     return Text(scale.percent(use), style="" if use else _DIM)
 
 

@@ -13,6 +13,7 @@ from testbed.analysis.series import ChangeMark
 from testbed.analysis.summary import Impairment
 from testbed.recording.manifest import AppliedChange, Manifest
 from testbed.report import figures, html, link_table, settings
+from testbed.report import format as scale
 from testbed.scenario import notation
 from testbed.scenario.impairments import Bernoulli, Every, Trace
 from tests.builders.summaries import S, direction, manifest, series, summary
@@ -131,6 +132,20 @@ def printed(width: int, **changes: Any) -> list[str]:
     out = io.StringIO()
     Console(file=out, width=width).print(link_table.render(seen, built(), width))
     return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(("trace", "use"), [(False, "511 %"), (True, scale.NOTHING)])
+def test_no_peak_use_of_a_capacity_that_follows_a_trace(trace: bool, use: str) -> None:
+    lte = Trace(name="lte", opportunities=10, period_ms=10, sha256="")
+    made = built(trace=lte) if trace else built()
+    busy = direction(capacity_bit_s=1_000_000, peak_throughput_bit_s=5_110_000.0)
+    seen = summary(links={"r1-server": {"forward": busy}})
+    out = io.StringIO()
+    Console(file=out, width=118).print(link_table.render(seen, made, 118))
+    line = next(one for one in out.getvalue().splitlines() if one.startswith("r1 → server  "))
+    assert line.split("  ")[-1].strip() == use
+    page = html.render(made, seen, series(), [])
+    assert ("511 %" in page) == (not trace)
 
 
 RULE = Impairment(
