@@ -115,8 +115,8 @@ def run_checked(
         TestbedError: as in `run`.
     """
     seed = _seed(scenario)
+    warnings = _forecast(scenario)  # it may raise, and then nothing is made
     layout = create(out or claim_folder(scenario.topology, datetime.now(UTC)))
-    warnings = _forecast(scenario)
     write_manifest(layout, _first_manifest(scenario, seed, warnings))
     for text in warnings:
         tell(Warned(text=text))

@@ -12,6 +12,8 @@ import pytest
 from testbed.calibration import store
 from testbed.calibration.beyond import warnings_for
 from testbed.calibration.record import Calibration
+from testbed.errors import ScenarioError
+from testbed.run import run_checked
 from testbed.scenario import Link, Scenario, Way
 from tests.builders.calibrations import NO_KERNEL, backend, calibration, rate
 
@@ -187,3 +189,10 @@ def test_a_stale_one_is_silent(state: Path) -> None:
     store.write(text, state)
     state.write_bytes(state.read_bytes().replace(text.machine.kernel.encode(), b"0.99"))
     assert warnings_for(Scenario(topology="single_bottleneck")) == []
+
+
+def test_a_forecast_that_fails_leaves_nothing_half_made(state: Path, tmp_path: Path) -> None:
+    store.write(calibration(), state)
+    with pytest.raises(ScenarioError):
+        run_checked(Scenario(topology="nosuch"), tmp_path / "run", lambda _event: None)
+    assert not (tmp_path / "run").exists()
