@@ -13,6 +13,8 @@ What is measured, and where it is stamped:
 from __future__ import annotations
 
 import json
+import os
+import select
 import subprocess
 import time
 from dataclasses import dataclass
@@ -60,6 +62,7 @@ _LOAD_AHEAD_NS: Final = 300 * NS_PER_MS
 _SETTLE_S: Final = 0.03
 """What the last packets may need beyond their delay."""
 _IPERF3_S: Final = 10.0
+"""How long it may take to start, and to end; only a bound on hanging."""
 
 
 def _sender(lab: Lab, link: LinkRecord, size_bytes: int, under_way_bit_s: int | None) -> Sender:
@@ -297,7 +300,7 @@ def tcp(lab: Lab, duration_s: int) -> TcpMeasure | None:
             stderr=subprocess.STDOUT,
         )
         try:
-            _wait_for_words(server, b"listening")
+            wait_for_words(server, b"listening", _IPERF3_S)
             here.begin()
             client = subprocess.run(
                 _in_node(way.sender, "iperf3", "-c", address, "-J", "-t", str(duration_s)),
@@ -320,15 +323,26 @@ def _in_node(node: str, *argv: str) -> list[str]:
     return [find_tool("nsenter"), f"--net=/run/netns/{node}", find_tool(argv[0]), *argv[1:]]
 
 
-def _wait_for_words(process: subprocess.Popen[bytes], words: bytes) -> None:
+def wait_for_words(process: subprocess.Popen[bytes], words: bytes, within_s: float) -> None:
+    """Returns when iperf3 has said `words`.
+
+    Raises:
+        RunError: it ended before, or has not said them in time; with what it said.
+    """
     if process.stdout is None:
         raise ValueError("its output is not read")
+    output = process.stdout.fileno()
+    deadline = time.monotonic() + within_s
     said = b""
-    for line in process.stdout:
-        said += line
-        if words in line:
-            return
-    raise RunError(f"iperf3 did not start: {said.decode(errors='replace')}", where="iperf3")
+    while words not in said:
+        left_s = deadline - time.monotonic()
+        ready = left_s > 0 and select.select([output], [], [], left_s)[0]
+        more = os.read(output, 4096) if ready else b""
+        if not more:
+            when = "" if ready else f" within {within_s:g} s"
+            text = said.decode(errors="replace").strip() or "it said nothing"
+            raise RunError(f"iperf3 did not start{when}: {text}", where="iperf3")
+        said += more
 
 
 def _read_iperf3(output: bytes, lasted: Circumstances) -> TcpMeasure:
