@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import math
 import os
 import platform
 import subprocess
@@ -144,14 +145,34 @@ def _conditions(standing: Standing) -> Conditions:
     )
 
 
+def _whole(text: str) -> int:
+    """A whole number of at least 1."""
+    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
+        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1 (got "{text}")')
+    return int(text)
+
+
+def _seconds(text: str) -> float:
+    """Seconds, more than none."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f'expected seconds greater than 0 (got "{text}")')
+    return value
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.relay", description=__doc__)
     names = [subject.name for subject in SUBJECTS]
     parser.add_argument("--json", action="store_true", help="print JSON, each turn included")
-    parser.add_argument("--rounds", type=int, default=4, help="turns of each subject (default: 4)")
-    parser.add_argument("--tcp", type=int, default=2, metavar="S", help="seconds of TCP")
-    parser.add_argument("--flood", type=float, default=0.5, metavar="S", help="of each flood")
-    parser.add_argument("--probe", type=float, default=0.6, metavar="S", help="of delay probes")
+    parser.add_argument(
+        "--rounds", type=_whole, default=4, help="turns of each subject (default: 4)"
+    )
+    parser.add_argument("--tcp", type=_whole, default=2, metavar="S", help="seconds of TCP")
+    parser.add_argument("--flood", type=_seconds, default=0.5, metavar="S", help="of each flood")
+    parser.add_argument("--probe", type=_seconds, default=0.6, metavar="S", help="of delay probes")
     parser.add_argument(
         "--only",
         action="append",
