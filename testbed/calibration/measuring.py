@@ -1,11 +1,11 @@
 """One measurement under way: its relay, its captures, and what else the machine does meanwhile.
 
 with measuring(lab, "rate", [link]) as here:
-    here.start_captures(RECEIVER)
+    here.start_captures("r2")
     here.begin()
     ...                                      the traffic
-    circumstances = here.finish()
-    frames = here.seen(RECEIVER, "r2-eth1")
+    circumstances = here.close(here.end())
+    frames = here.seen("r2", "r2-eth1")
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from testbed.calibration.traffic import ETHERTYPE
 from testbed.errors import RunError
 from testbed.live import machine, observers
 from testbed.live.processes import ManagedProcess, Processes
+from testbed.network.counters import RX_PACKETS, TX_DROPPED, counter
 from testbed.network.plan import NetworkPlan
 from testbed.recording.layout import Layout, create, finish_partials
 from testbed.recording.manifest import LinkRecord
@@ -51,9 +52,6 @@ _SETTLED_S: Final = 0.02
 _SIOCGIFFLAGS: Final = 0x8913
 _RUNNING: Final = 0x1 | 0x40
 """IFF_UP and IFF_RUNNING, include/uapi/linux/if.h."""
-_TX_DROPPED: Final = 11
-_RX_PACKETS: Final = 1
-"""Columns of /proc/net/dev."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,11 +170,11 @@ class Measuring:
     def received_packets(self, link: LinkRecord) -> int:
         """How many packets have come out of the forward direction of a link so far."""
         way = link.forward
-        return _counter(way.receiver, way.receiver_interface, _RX_PACKETS)
+        return counter(way.receiver, way.receiver_interface, RX_PACKETS)
 
     def _read(self) -> _Reading:
         ways = [way for link in self.plan.links for way in (link.forward, link.reverse)]
-        dropped = sum(_counter(way.sender, way.sender_interface, _TX_DROPPED) for way in ways)
+        dropped = sum(counter(way.sender, way.sender_interface, TX_DROPPED) for way in ways)
         relay = self._relay
         used_ns = 0 if relay is None else _cpu_ns(relay.popen.pid)
         return _Reading(clock.monotonic_ns(), machine.cpu_times(), used_ns, dropped)
@@ -219,16 +217,6 @@ def _wait_until_up(node: str, interface: str) -> None:
             if time.monotonic() > deadline:
                 raise RunError(f"{interface} did not come up (flags {flags:#x})", where=node)
             time.sleep(0.001)
-
-
-def _counter(node: str, interface: str, column: int) -> int:
-    with visiting(of_node(node)):
-        text = Path("/proc/thread-self/net/dev").read_text(encoding="ascii")
-    for line in text.splitlines():
-        name, _, values = line.partition(":")
-        if name.strip() == interface:
-            return int(values.split()[column])
-    raise RunError(f"{node} has no interface {interface}", where=node)
 
 
 def _cpu_ns(process_id: int) -> int:

@@ -10,6 +10,7 @@ tools.py     runs ip, tc, ethtool, sysctl        (raises; keeps commands.sh)
 build.py     builds the plan and reads it back
 nodes.py     Mininet's nodes over what was built
 kernel_wire.py  the wire by netem in the middle of veth pairs
+counters.py  counters of an interface in its node
 live.py      changes both while the load runs
 relay/       the wire by a process between TAP devices
 """

@@ -5,20 +5,16 @@ from __future__ import annotations
 import fcntl
 import os
 import struct
-from pathlib import Path
 from typing import Final
 
 from testbed.errors import RunError
+from testbed.network.counters import TX_DROPPED, counter
 from testbed.sandbox.netns import of_node, visiting
 
 _TUNSETIFF: Final = 0x400454CA
 _IFF_TAP: Final = 0x0002
 _IFF_NO_PI: Final = 0x1000
 """include/uapi/linux/if_tun.h"""
-_TX_DROPPED: Final = 11
-"""Place among the counters of a line of /proc/net/dev: 8 of receiving, then bytes, packets, errs,
-drop (net/core/net-procfs.c).
-"""
 
 
 def open_tap(node: str, interface: str) -> int:
@@ -48,13 +44,4 @@ def dropped_by_ring(node: str, interface: str) -> int:
     Raises:
         RunError: the device is gone.
     """
-    try:
-        with visiting(of_node(node)):
-            text = Path("/proc/thread-self/net/dev").read_text(encoding="ascii")
-    except OSError as error:
-        raise RunError(f"cannot read the counters of {node}: {error}", where=node) from error
-    for line in text.splitlines():
-        name, colon, counters = line.partition(":")
-        if colon and name.strip() == interface:
-            return int(counters.split()[_TX_DROPPED])
-    raise RunError(f"{interface} of {node} is gone", where=f"{node} {interface}")
+    return counter(node, interface, TX_DROPPED)
