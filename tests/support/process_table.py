@@ -46,8 +46,8 @@ def marked(mark: str) -> list[int]:
 
 
 def marked_by_command(mark: str, words: str) -> list[int]:
-    """Those of `marked` that have `words` in their command line."""
-    return [process for process in marked(mark) if words in command_line(process)]
+    """Those of `marked` that have `words` in their command line; a blank at its end ends a word."""
+    return [process for process in marked(mark) if words in f"{command_line(process)} "]
 
 
 def command_line(process: int) -> str:
