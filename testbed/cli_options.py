@@ -152,16 +152,17 @@ Schedule = Annotated[
     ),
 ]
 Forward = Annotated[
-    str | None,
+    list[str] | None,
     _option(
         "--forward",
         "SETTINGS",
-        "First node of a link to its second: 'loss 2%, delay 5ms'.",
+        "First node of a link to its second: 'loss 2%, delay 5ms'; may be repeated.",
         SOME,
     ),
 ]
 Reverse = Annotated[
-    str | None, _option("--reverse", "SETTINGS", "Second node of a link to its first.", SOME)
+    list[str] | None,
+    _option("--reverse", "SETTINGS", "Second node of a link to its first; may be repeated.", SOME),
 ]
 Links = Annotated[
     list[str] | None,

@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from testbed.analysis.crossings import Passage
-from testbed.analysis.decode.link import DELIVERED
+from testbed.analysis.decode.link import DELIVERED, DROPPED
 from testbed.analysis.found import Aspect, Aspects, Found
 from testbed.analysis.layer_tcp import counted, tcp_aspects
 from testbed.analysis.links import N_REORDERED, changed_packets, sequence_of
@@ -63,6 +63,7 @@ def _link(found: Found) -> Aspects | None:
     changed = [changed_packets(passage, sequence) for passage, sequence in seen]
     sent = sum(s.sent_ns.size for s in sequences)
     lost = sum(int(s.lost.sum()) for s in sequences)
+    dropped = sum(int((records["fate"] == DROPPED).sum()) for records in traced(found.passages))
     orders = [s.arrival_order for s in sequences]
     late = sum(int(reordering.reordered(order).sum()) for order in orders)
     extents = np.concatenate([reordering.extents(order) for order in orders])
@@ -83,6 +84,7 @@ def _link(found: Found) -> Aspects | None:
             "sent_packets": sent,
             "lost_packets": lost,
             "lost_ratio": lost / sent if sent else None,
+            "queue_dropped_packets": dropped,
             "duplicated_packets": _all(copies for copies, _ in changed),
             "corrupted_packets": _all(corrupted for _, corrupted in changed),
         },
@@ -94,6 +96,12 @@ def _link(found: Found) -> Aspects | None:
         },
         backpressure=backpressure,
     )
+
+
+def traced(passages: list[Passage]) -> list[np.ndarray[Any, np.dtype[np.void]]]:
+    """The logs of directions whose capacity follows a trace, and so have a queue on the wire."""
+    logs = [p.records for p in passages if p.way.settings.trace is not None]
+    return [records for records in logs if records is not None]
 
 
 def _all(counts: Iterable[int | None]) -> int | None:

@@ -79,12 +79,14 @@ def _follow_schedule(links: LinkControl, at_a_time: threading.Lock) -> None:
 
 def _change(links: LinkControl, line: str) -> str:
     """Carries out ``LINK.forward: SETTING VALUE, ...``; what there is to say about it."""
-    place, _, settings = line.partition(":")
+    place, colon, settings = line.partition(":")
+    if not colon:
+        return f'*** expected LINK: SETTING VALUE, ... (got "{line.strip()}", without a colon)'
     name, dot, direction = place.strip().rpartition(".")
     if not dot or direction not in DIRECTIONS:
         name, direction = place.strip(), ""
     try:
-        made = links.change(name, direction or None, Way.from_text(settings))
+        made = links.change(name, direction or None, Way.from_text(settings.strip()))
     except TestbedError as error:
         return f"*** {error}"
     return "\n".join(f"{change.link} {change.direction}: {change.text}" for change in made)

@@ -41,7 +41,8 @@ def main(arguments: Sequence[str]) -> int:
     lifeline, command = int(arguments[0]), list(arguments[1:])
     parent = os.getpid()
     forwarded = _forwarded()
-    signal.pthread_sigmask(signal.SIG_BLOCK, _ALL)
+    # SIGCHLD before the fork: a child that ends before its parent runs again must not be missed.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {*_ALL, signal.SIGCHLD})
     try:
         namespaces.unshare_all()
     except SandboxError as error:
@@ -51,7 +52,6 @@ def main(arguments: Sequence[str]) -> int:
     if child == 0:
         os._exit(_init(command, lifeline, parent, forwarded))
     os.close(lifeline)
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGCHLD})
     while True:
         received = signal.sigwait({*forwarded, signal.SIGCHLD})
         if received != signal.SIGCHLD:

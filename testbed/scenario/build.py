@@ -7,7 +7,7 @@ those of a scenario file.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -173,7 +173,22 @@ def _plain(text: str) -> int | float | bool | str:
     return text
 
 
-_PAIRS: Final = {"topology_options": _pairs, "links": _links}
+def _texts(texts: object) -> tuple[object, list[Problem]]:
+    """``SETTING VALUE, ...`` given several times, as one text.
+
+    A setting that comes twice is an error of that text.
+    """
+    if not isinstance(texts, list | tuple):
+        return texts, []
+    return ", ".join(str(text) for text in texts), []
+
+
+_PAIRS: Final[Mapping[str, Callable[[object], tuple[object, list[Problem]]]]] = {
+    "topology_options": _pairs,
+    "links": _links,
+    "forward": _texts,
+    "reverse": _texts,
+}
 """What reads options of a command line that may be repeated."""
 
 

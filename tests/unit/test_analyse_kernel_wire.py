@@ -60,7 +60,9 @@ class TestKernelWire:
         assert found.holds
         assert len(link.notes) == 1
         assert "at least" in link.notes[0]
-        assert_trusted(summary)
+        # Flips in payloads are in no capture: how many a checksum had to find is not known.
+        assert row(summary, "corrupted: dropped by checksum").balanced is None
+        assert summary.ledger.balanced
 
     def test_a_flip_that_no_digest_covers_is_not_seen_and_not_zero(self, tmp_path: Path) -> None:
         run = Run(wire="kernel", settings={WAY: {"corrupt": Bernoulli(ratio=0.01)}})

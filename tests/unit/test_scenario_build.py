@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from testbed.errors import ScenarioError
-from testbed.scenario import Link, Load, Scenario, notation
+from testbed.scenario import Link, Load, Scenario, Way, notation
 from testbed.scenario.build import build_scenario, option_names
 from testbed.scenario.file import read_scenario
 
@@ -199,6 +199,14 @@ def test_an_option_that_may_be_repeated_and_is_not_given_wins_nothing(tmp_path: 
     for nothing in ([], None):
         scenario = build_scenario(path, {"schedule": nothing}, spelling="command line")
         assert scenario.link.schedule == ("at 5s: loss 1%",)
+
+
+def test_settings_of_one_direction_may_be_given_one_by_one() -> None:
+    options = {"forward": ["loss 1%", "delay 2ms"], "reverse": ["queue 20p"]}
+    link = build_scenario("dumbbell", options, spelling="command line").link
+    assert (link.forward, link.reverse) == (Way(loss="1%", delay="2ms"), Way(queue="20p"))
+    with pytest.raises(ScenarioError, match="--forward"):
+        build_scenario("dumbbell", {"forward": ["loss 1%", "loss 2%"]}, spelling="command line")
 
 
 def test_topology_options_win_one_by_one(file: Path) -> None:
