@@ -18,7 +18,7 @@ from types import ModuleType
 from typing import Any
 
 from testbed import bundled
-from testbed.errors import Problem, ScenarioError
+from testbed.errors import Interrupted, Problem, ScenarioError
 from testbed.scenario.names import did_you_mean
 
 with warnings.catch_warnings():
@@ -38,6 +38,8 @@ def load_topology(target: str, options: Mapping[str, Any]) -> Topo:
     _check_options(factory, options)
     try:
         return factory(**options)
+    except Interrupted:
+        raise  # Ctrl-C, wherever it found the topology
     except Exception as error:
         raise _problem(
             "topology",
@@ -100,6 +102,9 @@ def _load_file(path: Path, target: str) -> ModuleType:
     sys.modules[name] = module  # dataclasses look their module up there
     try:
         spec.loader.exec_module(module)
+    except Interrupted:
+        del sys.modules[name]
+        raise
     except Exception as error:
         del sys.modules[name]
         raise _problem(

@@ -44,6 +44,7 @@ def test_23_lost_packets_are_23_in_the_link_the_layers_the_ledger_and_tcp(tmp_pa
         "lost_packets": 23,
         "lost_ratio": pytest.approx(23 / 1627),
         "duplicated_packets": 0,
+        "queue_dropped_packets": 0,
         "corrupted_packets": 0,
     }
     assert summary.ledger.balanced
