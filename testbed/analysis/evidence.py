@@ -25,6 +25,7 @@ from testbed.analysis.decode.link import link_records
 from testbed.analysis.decode.qdisc import decode_link_names, decode_qdiscs
 from testbed.analysis.decode.samples import Samples
 from testbed.analysis.decode.sockets import decode_sockets
+from testbed.analysis.decode.syscalls import decode_syscalls
 from testbed.analysis.topology import Topology
 from testbed.errors import RecordingError
 from testbed.events.asgi import AsgiExchange
@@ -71,8 +72,9 @@ class Evidence:
     cut_logs: set[str] = field(default_factory=set)
     """Links whose log ends in the middle of a record."""
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
-    """nic qdisc ip tcp tcp_counters socket event_loop asgi asgi_calls http; those that were
-    seen."""
+    """nic qdisc ip tcp tcp_counters socket syscall connections event_loop asgi asgi_calls http:
+    those that were seen.
+    """
     qdisc_bounds: pl.DataFrame | None = None
     """node, t_ns, started_ns, ended_ns of each qdisc sample."""
     missing: dict[str, str] = field(default_factory=dict)
@@ -101,6 +103,7 @@ def load(layout: Layout, manifest: Manifest) -> Evidence:
         by_source.setdefault(segment.header.source, []).append(segment)
     _relay(by_source.get("link", []), evidence)
     _sampler(by_source.get("sampler", []), evidence)
+    _syscalls(by_source.get("syscall", []), evidence)
     _event_loops(by_source.get("event_loop", []), evidence)
     _asgi(by_source.get("asgi", []), evidence)
     _http(by_source.get("http", []), evidence)
@@ -216,6 +219,15 @@ def _sampler(segments: list[Segment], evidence: Evidence) -> None:
 
 def _event_loops(segments: list[Segment], evidence: Evidence) -> None:
     _collect("event_loop", segments, evidence, lambda s: {"event_loop": decode_event_loop(s)})
+
+
+def _syscalls(segments: list[Segment], evidence: Evidence) -> None:
+    def decode(segment: Segment) -> dict[str, pl.DataFrame]:
+        found = decode_syscalls(segment)
+        evidence.damage += found.damage
+        return {"syscall": found.calls, "connections": found.connections}
+
+    _collect("syscall", segments, evidence, decode)
 
 
 def _asgi(segments: list[Segment], evidence: Evidence) -> None:

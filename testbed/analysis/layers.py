@@ -19,6 +19,7 @@ import polars as pl
 from testbed.analysis.crossings import Passage
 from testbed.analysis.decode.link import DELIVERED, DROPPED
 from testbed.analysis.found import Aspect, Aspects, Found
+from testbed.analysis.layer_syscall import syscall_aspects
 from testbed.analysis.layer_tcp import counted, tcp_aspects
 from testbed.analysis.links import N_REORDERED, changed_packets, sequence_of
 from testbed.analysis.metrics import asgi, http, reordering, socket
@@ -326,6 +327,7 @@ _READERS: Final[Mapping[str, Callable[[Found], Aspects | None]]] = {
     "ip": _ip,
     "tcp": tcp_aspects,
     "socket": _socket,
+    "syscall": syscall_aspects,
     "event_loop": _event_loop,
     "asgi": _asgi,
     "http": _http,

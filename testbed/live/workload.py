@@ -39,7 +39,7 @@ def start_servers(
 ) -> None:
     """Starts the application in each server host."""
     for node in plan.with_role("server"):
-        descriptors = _segments(layout, config, node.name, ("event_loop", "asgi"))
+        descriptors = _segments(layout, config, node.name, ("event_loop", "syscall", "asgi"))
         told = ServerConfig(
             name=node.name,
             node=node.name,
@@ -48,6 +48,7 @@ def start_servers(
             hosts=["0.0.0.0"],
             port=PORT,
             event_loop_fd=descriptors["event_loop"],
+            syscall_fd=descriptors["syscall"],
             asgi_fd=descriptors["asgi"],
         )
         processes.start(
@@ -100,7 +101,7 @@ def start_clients(
     urls = [f"http://{plan.address(server.name)}:{PORT}" for server in servers]
     pipes: dict[int, ManagedProcess] = {}
     for index, node in enumerate(clients):
-        descriptors = _segments(layout, config, node.name, ("event_loop", "http"))
+        descriptors = _segments(layout, config, node.name, ("event_loop", "syscall", "http"))
         read, write = os.pipe2(os.O_CLOEXEC)
         told = LoadConfig(
             name=node.name,
@@ -111,6 +112,7 @@ def start_clients(
             http_fd=descriptors["http"] or 0,
             progress_fd=write,
             event_loop_fd=descriptors["event_loop"],
+            syscall_fd=descriptors["syscall"],
         )
         pipes[read] = processes.start(
             node.name,
@@ -128,6 +130,7 @@ def _segments(
     """A descriptor for each segment that this run's probes write; None for what is off."""
     wanted = {
         "event_loop": config.scenario.probes == "all",
+        "syscall": config.scenario.probes == "all",
         "asgi": config.scenario.probes != "none",
         "http": True,
     }

@@ -37,6 +37,7 @@ from testbed.load.progress import Progress
 from testbed.load.request import Requests
 from testbed.probes.event_loop import open_event_loop_probe
 from testbed.probes.http import HttpSegment, ProbedTransport
+from testbed.probes.syscall import SyscallProbe, open_syscall_probe
 
 
 async def _obey_stdin(go: trio.Event, stop: trio.CancelScope) -> None:
@@ -71,7 +72,14 @@ async def _make_load(config: LoadConfig, segment: HttpSegment, progress: Progres
             await open_loop(config, requests, start_ns)
 
 
-async def _run(config: LoadConfig, segment: HttpSegment, segments: list[Flushable]) -> None:
+async def _run(
+    config: LoadConfig,
+    segment: HttpSegment,
+    segments: list[Flushable],
+    syscall: SyscallProbe | None,
+) -> None:
+    if syscall is not None:
+        trio.socket.set_custom_socket_factory(syscall)
     progress = Progress(config.progress_fd, config.load.request_limit)
     go, stop = trio.Event(), trio.CancelScope()
     async with trio.open_nursery() as background:
@@ -103,7 +111,12 @@ def main() -> None:
             closing.callback(probe.close)
             segments.append(probe)
             instruments.append(probe)
-        trio.run(_run, config, segment, segments, instruments=instruments)
+        syscall = None
+        if config.syscall_fd is not None:
+            syscall = open_syscall_probe(config.syscall_fd, process=config.name, node=config.node)
+            closing.callback(syscall.close)
+            segments.append(syscall)
+        trio.run(_run, config, segment, segments, syscall, instruments=instruments)
 
 
 if __name__ == "__main__":

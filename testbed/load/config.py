@@ -23,5 +23,7 @@ class LoadConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """Descriptor of a pipe for lines of JSON, see `testbed.load.progress`."""
     event_loop_fd: int | None = None
     """Descriptor of the event loop probe's segment; None: this probe is off."""
+    syscall_fd: int | None = None
+    """Descriptor of the syscall probe's segment; None: this probe is off."""
     open_loop_connections: int = 100
     """Most connections of an open loop (httpx's default); requests beyond wait in the pool."""

@@ -40,7 +40,7 @@ class SegmentHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     format: Literal[1] = 1
     layout: Literal["records", "frames"]
     source: str
-    """Who wrote it: ``link``, ``sampler``, ``event_loop``, ``asgi``, ``http``."""
+    """Who wrote it: ``link``, ``sampler``, ``event_loop``, ``syscall``, ``asgi``, ``http``."""
     process: str
     """Name of the process that wrote it: ``relay``, ``server``, ``client``."""
     fields: list[tuple[str, str]] = []

@@ -54,11 +54,14 @@ _WORDS: Final[Mapping[str, str]] = {
     "send_ns": "sending the request",
     "receive_ns": "reading the answer",
     "connect_ns": "connecting",
+    "per_send_bytes": "bytes per send",
+    "per_recv_bytes": "bytes per recv",
+    "time_waiting_connected_ns": "time connecting",
     "single_send_wait_ns": "one wait in send",
     "single_receive_wait_ns": "one wait in receive",
 }
 """Where the name alone would not be understood."""
-_TOTALS: Final = frozenset({"sent_packets", "requests", "busy_ns"})
+_TOTALS: Final = frozenset({"sent_packets", "requests", "busy_ns", "system_calls"})
 """What the others are a part of: neither good nor bad, so no news."""
 _EXTREMES: Final = frozenset({"longest", "largest", "maximum", "minimum", "most", "peak"})
 """First words of numbers that are no amounts: "longest run 3 packets"."""

@@ -22,6 +22,7 @@ from testbed.child import (
 )
 from testbed.probes.asgi import Application, AsgiProbe, open_asgi_segment
 from testbed.probes.event_loop import open_event_loop_probe
+from testbed.probes.syscall import SyscallProbe, open_syscall_probe
 from testbed.server.application import load_application
 from testbed.server.config import ServerConfig
 from testbed.server.hypercorn_server import serve
@@ -40,13 +41,20 @@ async def _stop_at_end_of_stdin(stop: trio.Event) -> None:
     stop.set()
 
 
-async def _run(application: Application, config: ServerConfig, segments: list[Flushable]) -> None:
+async def _run(
+    application: Application,
+    config: ServerConfig,
+    segments: list[Flushable],
+    syscall: SyscallProbe | None,
+) -> None:
+    if syscall is not None:
+        trio.socket.set_custom_socket_factory(syscall)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(_stop_at_signal, stop)
         nursery.start_soon(_stop_at_end_of_stdin, stop)
         nursery.start_soon(keep_flushed, segments)
-        await serve(application, config, stop)
+        await serve(application, config, stop, syscall)
         nursery.cancel_scope.cancel()
 
 
@@ -69,10 +77,15 @@ def main() -> None:
             closing.callback(probe.close)
             segments.append(probe)
             instruments.append(probe)
+        syscall = None
+        if config.syscall_fd is not None:
+            syscall = open_syscall_probe(config.syscall_fd, process=config.name, node=config.node)
+            closing.callback(syscall.close)
+            segments.append(syscall)
         application = load_application(config.app, Path(config.directory))
         if asgi is not None:
             application = AsgiProbe(application, asgi)
-        trio.run(_run, application, config, segments, instruments=instruments)
+        trio.run(_run, application, config, segments, syscall, instruments=instruments)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """Descriptor of the event loop probe's segment; None: this probe is off."""
     asgi_fd: int | None = None
     """Descriptor of the ASGI probe's segment; None: this probe is off."""
+    syscall_fd: int | None = None
+    """Descriptor of the syscall probe's segment; None: this probe is off."""
     startup_timeout_ns: int = 30 * NS_PER_S
     """Limit on the application's lifespan startup."""
     graceful_timeout_ns: int = NS_PER_S

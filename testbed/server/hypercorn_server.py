@@ -45,7 +45,9 @@ from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 from testbed.child import leaves
 from testbed.errors import ProcessError
 from testbed.probes.asgi import Application, Message, Receive, Scope, Send
+from testbed.probes.syscall import SyscallProbe
 from testbed.server.config import ServerConfig
+from testbed.server.observed_listeners import observed_listeners
 from testbed.units import NS_PER_S
 
 _NEVER_REQUESTS: Final = 2**62
@@ -113,15 +115,27 @@ class _StartupGuard:
         await self._application(scope, receive, guarded_send)
 
 
-async def serve(application: Application, config: ServerConfig, told_to_stop: trio.Event) -> None:
+async def serve(
+    application: Application,
+    config: ServerConfig,
+    told_to_stop: trio.Event,
+    syscall: SyscallProbe | None = None,
+) -> None:
     """Serves until it is told to stop; before the application has started, that ends it at once.
+
+    Args:
+        application: is served.
+        config: where and how.
+        told_to_stop: set from outside.
+        syscall: observes the listening sockets and what they accept; None: nothing does.
 
     Raises:
         ProcessError: an address cannot be listened on, or the application's lifespan failed.
     """
     sockets = [bind(host, config.port) for host in config.hosts]
     ports = {bound.getsockname()[1] for bound in sockets}
-    made = hypercorn_config(config, [bound.detach() for bound in sockets])
+    descriptors = [bound.detach() for bound in sockets]
+    made = hypercorn_config(config, descriptors)
     guard = _StartupGuard(application)
     stage: Literal["startup", "service", "shutdown"] = "startup"
     async with trio.open_nursery() as nursery:
@@ -145,12 +159,13 @@ async def serve(application: Application, config: ServerConfig, told_to_stop: tr
         nursery.start_soon(end_at_failure)
         nursery.start_soon(end_before_service)
         try:
-            await hypercorn.trio.serve(
-                guard,  # type: ignore[arg-type]  # Hypercorn types messages by kind
-                made,
-                shutdown_trigger=stop,
-                mode="asgi",
-            )
+            with observed_listeners(syscall, descriptors):
+                await hypercorn.trio.serve(
+                    guard,  # type: ignore[arg-type]  # Hypercorn types messages by kind
+                    made,
+                    shutdown_trigger=stop,
+                    mode="asgi",
+                )
         except* LifespanTimeoutError as group:
             raise _lifespan_error(config, f"did not complete its {stage} in time") from group
         except* LifespanFailureError as group:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import errno
+from typing import Any
+
 import msgspec
 import numpy as np
 
@@ -10,6 +13,7 @@ from testbed.events.event_loop import LOOP_RECORD
 from testbed.events.http import HttpExchange
 from testbed.recording.layout import Layout, create_partial
 from testbed.recording.segments import SegmentHeader, SegmentWriter
+from tests.builders.syscalls import connection, syscall_segment
 
 MS = 1_000_000
 US = 1_000
@@ -52,6 +56,38 @@ def applications(layout: Layout, start_ns: int) -> None:
     )
     array = np.array(steps, dtype=np.dtype(LOOP_RECORD))
     segment(layout, "event_loop.server", header, [array.tobytes()])
+    system_calls(layout, start_ns)
+
+
+def system_calls(layout: Layout, start_ns: int) -> None:
+    """The calls of both ends for the same requests, over one connection: 199 bytes there, 1100
+    back, in two calls of send(); each read waits once.
+    """
+    client: list[tuple[Any, ...]] = []
+    server: list[tuple[Any, ...]] = [("accept", 1, start_ns, start_ns + US)]
+    for number in range(23):
+        start = start_ns + number * 10 * MS
+        reply, served = start + 3 * MS, start + 1 * MS
+        client += [
+            ("send", 1, start, start + 10 * US, 199, 199),
+            ("recv", 1, start + 20 * US, start + 22 * US, 0, 65536, errno.EAGAIN),
+            ("wait_readable", 1, start + 22 * US, reply),
+            ("recv", 1, reply, reply + 4 * US, 1100, 65536),
+        ]
+        server += [
+            ("recv", 2, served, served + 4 * US, 199, 65536),
+            ("send", 2, served + 100 * US, served + 110 * US, 100, 100),
+            ("send", 2, served + 300 * US, served + 310 * US, 1000, 1000),
+        ]
+    here, there = ("10.0.0.1", 40000), ("10.0.1.1", 8000)
+    syscall_segment(
+        layout, "client", [connection(1, "client", here, there, at_ns=start_ns)], [client]
+    )
+    sockets = [
+        connection(1, "server", ("0.0.0.0", 8000), at_ns=start_ns),
+        connection(2, "server", there, here, at_ns=start_ns),
+    ]
+    syscall_segment(layout, "server", sockets, [server])
 
 
 def http_exchange(number: int, start: int) -> HttpExchange:

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import msgspec
 import numpy as np
 
+from testbed.events import LAYERS
 from testbed.events.link import (
     COPY,
     CORRUPTED,
@@ -53,7 +54,6 @@ OFFSET = 1_700_000_000_000_000_000
 """CLOCK_REALTIME is so much ahead."""
 DELAY = 1 * MS
 TRANSIT = 10 * US
-LAYERS = ("link", "nic", "qdisc", "ip", "tcp", "socket", "event_loop", "asgi", "http")
 
 End = Literal["client", "server"]
 Place = Literal["client-r1", "r1-server", "queue"]
@@ -340,8 +340,7 @@ class Run:
             nodes=_nodes(),
             links=[self._link("client-r1"), self._link("r1-server")],
             changes=self.changes,
-            probes=[ProbeRecord(layer=name, observed=True) for name in LAYERS]
-            + [ProbeRecord(layer="syscall", observed=False, reason="needs root")],
+            probes=[ProbeRecord(layer=name, observed=True) for name in LAYERS],
             processes=[ProcessRecord(name="relay", kind="relay", node="", about=counts)],
             clock_start=Clock(at_monotonic_ns=START, offset_ns=OFFSET, uncertainty_ns=50),
             clock_end=Clock(
