@@ -46,11 +46,13 @@ from testbed.cli_options import (
     Quick,
     Rate,
     Reorder,
+    RequestId,
     Requests,
     Reverse,
     Schedule,
     Seed,
     Server,
+    Slowest,
     Target,
     Timeout,
     TopologyOptions,
@@ -210,6 +212,21 @@ def report(folder: Folder, as_json: AsJson = False) -> int:
     except OSError as error:  # a recording that may only be read can be shown all the same
         print(f"testbed: warning: report.html was not written: {error}", file=sys.stderr)
     _show(folder, summary, as_json)
+    return EXIT_DONE
+
+
+@_command()
+def journey(folder: Folder, request: RequestId = None, slowest: Slowest = None) -> int:
+    """Follow single requests of a recording through every layer.
+
+    Each stage has its layer, its kind and its time; the stages of a request are contiguous and
+    add up to its latency. Shows the slowest 5 requests, or those that are asked for.
+
+    Example: testbed journey runs/1 --slowest 3
+    """
+    from testbed.report.journey import print_journeys
+
+    print_journeys(_console(), folder, request=request, slowest=slowest)
     return EXIT_DONE
 
 

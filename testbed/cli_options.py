@@ -178,6 +178,21 @@ Out = Annotated[
     Path | None,
     _option("--out", "DIR", "Folder of the recording.  (default: runs/UTC_TIME-TOPOLOGY)", OUT),
 ]
+RequestId = Annotated[
+    str | None,
+    typer.Option(
+        "--request",
+        metavar="ID",
+        show_default=False,
+        help="The request with this id; its beginning is enough, or its number.",
+    ),
+]
+Slowest = Annotated[
+    int | None,
+    typer.Option(
+        "--slowest", metavar="N", min=1, show_default=False, help="The N slowest.  (default: 5)"
+    ),
+]
 Quick = Annotated[bool, typer.Option("--quick", metavar="", help="Less of everything: under 20 s.")]
 AsJson = Annotated[
     bool, typer.Option("--json", metavar="", help="Print JSON.", rich_help_panel=OUT)

@@ -25,6 +25,8 @@ from testbed.analysis.evidence import Evidence, load
 from testbed.analysis.following import follow
 from testbed.analysis.found import Found
 from testbed.analysis.hosts import host_streams
+from testbed.analysis.journey.build import Journeys, journey_table, journeys
+from testbed.analysis.journey.why_slow import journey_summary
 from testbed.analysis.layers import layers
 from testbed.analysis.ledger import ledger
 from testbed.analysis.ledger_tcp import explained
@@ -57,8 +59,9 @@ def analyse(root: Path) -> Summary:
     evidence = load(layout, read_manifest(layout))
     found = _found(evidence)
     try:
-        _write_tables(layout, found)
-        summary = summarise(found)
+        travelled = journeys(found)
+        _write_tables(layout, found, travelled)
+        summary = summarise(found, travelled)
         data = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         write_atomically(layout.summary, data + b"\n")
     except OSError as error:
@@ -105,7 +108,7 @@ def load_summary(root: Path) -> Summary:
         raise RecordingError(f"{path} is damaged: {error}", where=str(path)) from error
 
 
-def summarise(found: Found) -> Summary:
+def summarise(found: Found, travelled: Journeys | None) -> Summary:
     """The summary of a recording that was read."""
     evidence = found.evidence
     manifest = evidence.manifest
@@ -128,6 +131,7 @@ def summarise(found: Found) -> Summary:
         links=links,
         layers=layers(found),
         ledger=rows,
+        journeys=None if travelled is None else journey_summary(travelled),
         warnings=[*manifest.warnings, *evidence.damage, *missing],
     )
 
@@ -162,7 +166,7 @@ def _no_http() -> Http:
     )
 
 
-def _write_tables(layout: Layout, found: Found) -> None:
+def _write_tables(layout: Layout, found: Found, travelled: Journeys | None) -> None:
     """Writes events/<table>.parquet and links/<link>.parquet.
 
     Tables of an earlier analysis that are no more are removed.
@@ -176,6 +180,8 @@ def _write_tables(layout: Layout, found: Found) -> None:
         crossings = [crossing_table(passage) for passage in found.passages]
         if crossings:
             tables[layout.events("crossings")] = pl.concat(crossings)
+    if travelled is not None:
+        tables[layout.events("journeys")] = journey_table(travelled)
     for folder in (layout.root / "events", layout.root / "links"):
         folder.mkdir(mode=0o700, exist_ok=True)
         for path in folder.glob("*.parquet"):

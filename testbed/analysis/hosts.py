@@ -29,6 +29,9 @@ class HostStreams:
     arrived: Int64
     """Per packet of `sent` ARRIVED, LOST, CORRUPTED, or NOT_OBSERVED where that host was not
     captured."""
+    came_ns: Int64
+    """Per packet of `sent` when it, or else its first copy, came to that host whole; NONE: it did
+    not, or that host was not captured."""
     overtaken: npt.NDArray[np.bool_]
     """Per packet of `sent` whether a later one of its stream arrived before it (RFC 4737)."""
 
@@ -63,7 +66,9 @@ def host_streams(evidence: Evidence, followed: Followed) -> list[HostStreams]:
         fate = np.where(observed, np.where(spoiled, CORRUPTED, LOST), NOT_OBSERVED)
         arrived = np.where(mine != NONE, ARRIVED, fate)
         late = overtaken(out, mine, mine != NONE)
-        found.append(HostStreams(capture.node, capture.packets, out, part.received, arrived, late))
+        found.append(
+            HostStreams(capture.node, capture.packets, out, part.received, arrived, mine, late)
+        )
     return found
 
 

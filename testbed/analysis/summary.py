@@ -224,6 +224,52 @@ class Ledger(_Part, frozen=True, kw_only=True):
     rows: list[LedgerRow]
 
 
+class JourneyStageShare(_Part, frozen=True, kw_only=True):
+    """A stage's part in the latency of some requests."""
+
+    stage: str
+    layer: str
+    """Empty for what is unexplained."""
+    kind: str
+    where: str
+    """A node, or a way from node to node."""
+    note: str
+    part: str
+    """start, connect, request, server or response."""
+    mean_ns: int
+    """Per request."""
+    ratio: float
+    """Of the sum of their latencies."""
+
+
+class JourneysAtQuantile(_Part, frozen=True, kw_only=True):
+    """The stages of the requests around a quantile of the latency."""
+
+    quantile: str
+    """p50, p90 or p99."""
+    latency_ns: int
+    requests: int
+    """How many are around it."""
+    stages: list[JourneyStageShare]
+    """The largest first."""
+    other_ratio: float
+    """Of those that are too small to be in `stages`."""
+
+
+class JourneySummary(_Part, frozen=True, kw_only=True):
+    """Of the completed requests, stage by stage; see events/journeys.parquet."""
+
+    requests: int
+    explained_ratio: dict[str, float] | None
+    """Share of a request's latency that is in stages somebody saw: p50, p1 and min over
+    requests."""
+    explained_requests_ratio: float | None
+    """Requests of which at least 99 % are explained."""
+    why_slow: list[JourneysAtQuantile] = []
+    sentence: str = ""
+    """What most of p99 is."""
+
+
 class Expectation(_Part, frozen=True, kw_only=True):
     """One expectation and whether it held."""
 
@@ -248,6 +294,6 @@ class Summary(_Part, frozen=True, kw_only=True):
     links: dict[str, dict[Literal["forward", "reverse"], LinkDirection]]
     layers: dict[str, Layer]
     ledger: Ledger
-    journeys: dict[str, Any] | None = None
+    journeys: JourneySummary | None = None
     expectations: list[Expectation] = []
     warnings: list[str] = []

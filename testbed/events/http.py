@@ -39,6 +39,15 @@ class HttpExchange(msgspec.Struct, frozen=True, kw_only=True):
     """Of the bodies."""
     trace: list[tuple[str, int]]
     """httpcore's trace: name (``connection.connect_tcp.started``) and time in ns."""
+    connection: int | None = None
+    """Its connection's number in its process (testbed.events.syscall.Connection); None, as the
+    offsets: the system calls were not observed, or no connection was used."""
+    request_offset_bytes: int | None = None
+    """Place of the request's first byte in what the connection sent."""
+    request_end_bytes: int | None = None
+    """Place after its last byte."""
+    response_end_bytes: int | None = None
+    """Place after the last byte that the connection had received when the response was complete."""
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -68,6 +77,16 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     new_connection: bool
     request_bytes: int
     response_bytes: int
+    connection: int | None
+    request_offset_bytes: int | None
+    request_end_bytes: int | None
+    response_end_bytes: int | None
+    acquired_ns: int | None
+    """When it had a connection, or began to make one."""
+    connect_started_ns: int | None
+    connect_ended_ns: int | None
+    tls_started_ns: int | None
+    tls_ended_ns: int | None
     pool_wait_ns: int | None
     """From the start to the first event of a connection."""
     connect_ns: int | None

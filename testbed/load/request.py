@@ -193,5 +193,9 @@ class Requests:
                 request_bytes=request_bytes,
                 response_bytes=exchange.response_bytes,
                 trace=recorder.trace,
+                connection=recorder.connection,
+                request_offset_bytes=recorder.request_offset_bytes,
+                request_end_bytes=recorder.request_end_bytes,
+                response_end_bytes=recorder.response_end_bytes,
             )
         )

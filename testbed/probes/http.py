@@ -30,6 +30,7 @@ import httpx
 import msgspec
 
 from testbed.events.http import HttpExchange
+from testbed.probes.observed_socket import ObservedSocket
 from testbed.recording.segments import SegmentHeader, SegmentWriter
 
 _CURRENT: Final[ContextVar[RequestRecorder | None]] = ContextVar("recorder", default=None)
@@ -43,15 +44,25 @@ class RequestRecorder:
         local_port: of the connection, None until the request was first written to one.
         remote_port: likewise.
         new_connection: a connection was opened, or tried to be, for this request.
+        connection: its number, and the places of the request and of the end of its response in the
+            connection's streams; None where its system calls are not observed.
     """
 
-    __slots__ = ("local_port", "new_connection", "remote_port", "trace")
+    __slots__ = (
+        "_socket", "connection", "local_port", "new_connection", "remote_port",
+        "request_end_bytes", "request_offset_bytes", "response_end_bytes", "trace",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self.trace: list[tuple[str, int]] = []
         self.local_port: int | None = None
         self.remote_port: int | None = None
         self.new_connection = False
+        self.connection: int | None = None
+        self.request_offset_bytes: int | None = None
+        self.request_end_bytes: int | None = None
+        self.response_end_bytes: int | None = None
+        self._socket: ObservedSocket | None = None
 
     def make_current(self) -> None:
         """Makes this the recorder of the calling task, until another one is."""
@@ -62,6 +73,19 @@ class RequestRecorder:
         self.trace.append((name, monotonic_ns()))
         if name == "connection.connect_tcp.started":
             self.new_connection = True
+        elif self._socket is not None and name.endswith(".receive_response_body.complete"):
+            self.response_end_bytes = self._socket.received_bytes
+
+    def writes(self, socket: ObservedSocket) -> None:
+        """Takes the connection of the request, before it is written to for the first time."""
+        self._socket = socket
+        self.connection = socket.number
+        self.request_offset_bytes = self.request_end_bytes = socket.sent_bytes
+
+    def wrote(self) -> None:
+        """Takes the end of a write, whether it came to its end or not."""
+        if self._socket is not None:
+            self.request_end_bytes = self._socket.sent_bytes
 
 
 class ConnectionBackend(httpcore.AsyncNetworkBackend):
@@ -118,7 +142,14 @@ class _ConnectionStream(httpcore.AsyncNetworkStream):
         if recorder is not None and recorder.local_port is None:
             recorder.local_port = self._local_port
             recorder.remote_port = self._remote_port
-        await self._stream.write(buffer, timeout)
+            socket = self._stream.get_extra_info("socket")
+            if isinstance(socket, ObservedSocket):
+                recorder.writes(socket)
+        try:
+            await self._stream.write(buffer, timeout)
+        finally:
+            if recorder is not None:
+                recorder.wrote()
 
     async def aclose(self) -> None:
         await self._stream.aclose()

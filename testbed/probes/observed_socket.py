@@ -165,7 +165,7 @@ class ObservedSocket(Attempts):
                 with suppress(OSError):  # ENOTCONN, EBADF: it did not come about
                     remote = self._sock.getpeername()
                 self._announce(remote)
-            self._log.record("connect", self._number, started_ns, ended_ns, 0, 0, code)
+            self._log.record("connect", self.number, started_ns, ended_ns, 0, 0, code)
 
     def shutdown(self, flag: int) -> None:
         self._attempt("shutdown", _zero, 0, self._trio.shutdown, flag)

@@ -53,7 +53,13 @@ class CallLog(Protocol):
 
 
 class Attempts(SocketType):
-    """What an `ObservedSocket` makes its calls with."""
+    """What an `ObservedSocket` makes its calls with.
+
+    Attributes:
+        number: of the socket within the process.
+        sent_bytes: that it has sent so far: the place in its stream of the next byte.
+        received_bytes: likewise.
+    """
 
     def __init__(
         self,
@@ -68,7 +74,8 @@ class Attempts(SocketType):
         self._log = log
         self._role: Literal["client", "server"] = role
         self._opened_ns = monotonic_ns()
-        self._number = log.next_number()
+        self.number = log.next_number()
+        self.sent_bytes = self.received_bytes = 0
         self._announced = False
         if remote is None:
             with suppress(OSError):  # ENOTCONN: it listens, or is not connected yet
@@ -85,7 +92,7 @@ class Attempts(SocketType):
             local = self._sock.getsockname()
         self._log.opened(
             OpenedConnection(
-                connection=self._number,
+                connection=self.number,
                 role=self._role,
                 local_address=str(local[0]) if inet and local else None,
                 local_port=local[1] or None if inet and local else None,
@@ -112,11 +119,16 @@ class Attempts(SocketType):
         except OSError as error:
             ended_ns = monotonic_ns()
             self._log.record(
-                call, self._number, started_ns, ended_ns, 0, asked_bytes, errno_of(error)
+                call, self.number, started_ns, ended_ns, 0, asked_bytes, errno_of(error)
             )
             raise
         ended_ns = monotonic_ns()
-        self._log.record(call, self._number, started_ns, ended_ns, size(result), asked_bytes)
+        moved_bytes = size(result)
+        if call == "send":
+            self.sent_bytes += moved_bytes
+        elif call == "recv":
+            self.received_bytes += moved_bytes
+        self._log.record(call, self.number, started_ns, ended_ns, moved_bytes, asked_bytes)
         return result
 
     async def _wait(self, call: Call) -> None:
@@ -138,7 +150,7 @@ class Attempts(SocketType):
             error = errno.EBUSY
             raise
         finally:
-            self._log.record(call, self._number, started_ns, monotonic_ns(), 0, 0, error)
+            self._log.record(call, self.number, started_ns, monotonic_ns(), 0, 0, error)
 
     async def _until_ready(
         self,

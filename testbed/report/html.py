@@ -27,7 +27,7 @@ from testbed.analysis.summary import Impairment, LinkDirection, Summary
 from testbed.errors import MachineError, RecordingError
 from testbed.recording.layout import Layout, open_layout, write_atomically
 from testbed.recording.manifest import Manifest, read_manifest
-from testbed.report import drawing, figures, link_table, settings, wording
+from testbed.report import drawing, figures, link_table, settings, why_slow, wording
 from testbed.report import format as scale
 from testbed.report.text import repeat_command
 from testbed.scenario.file import as_toml
@@ -53,7 +53,8 @@ def write_report(root: Path) -> Path:
     layout = open_layout(root)
     series = build_series(root)
     latencies_ns = completed_latencies_ns(layout, series)
-    page = render(read_manifest(layout), read_summary(layout), series, latencies_ns)
+    slowest = why_slow.slowest_rows(layout.events("journeys"))
+    page = render(read_manifest(layout), read_summary(layout), series, latencies_ns, slowest)
     write_atomically(layout.report, page.encode())
     return layout.report
 
@@ -80,9 +81,21 @@ def read_summary(layout: Layout) -> Summary:
 
 
 def render(
-    manifest: Manifest, summary: Summary, series: Series, latencies_ns: Sequence[int]
+    manifest: Manifest,
+    summary: Summary,
+    series: Series,
+    latencies_ns: Sequence[int],
+    slowest: Sequence[why_slow.Row] = (),
 ) -> str:
-    """The page as text; `latencies_ns` are those of all completed requests."""
+    """The page as text.
+
+    Args:
+        manifest: of the recording.
+        summary: of it.
+        series: for the charts.
+        latencies_ns: those of all completed requests.
+        slowest: the journeys of the slowest ones.
+    """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -109,6 +122,11 @@ def render(
         command=[shlex.quote(word) for word in repeat_command(manifest)],
         scenario=as_toml(manifest.scenario),
         picture=drawing.draw(manifest),
+        journeys=summary.journeys,
+        explained=why_slow.sentence(summary.journeys) if summary.journeys else "",
+        quantile_rows=why_slow.quantile_rows(summary.journeys),
+        slowest_rows=slowest,
+        kinds=why_slow.KINDS,
         rows=wording.rows(summary.layers),
         aspects=wording.ASPECTS,
         links=_links(manifest, summary),

@@ -26,7 +26,7 @@ from rich.text import Text
 from testbed.analysis.summary import Http, Ledger, LedgerRow, Summary
 from testbed.recording.manifest import Manifest
 from testbed.report import format as scale
-from testbed.report import link_table, wording
+from testbed.report import link_table, why_slow, wording
 from testbed.report.format import clean
 
 WIDEST: Final = 120
@@ -53,6 +53,8 @@ def render(
     """The report as something that rich can print in `width` columns."""
     parts: list[RenderableType] = [_headline(summary)]
     parts += _section("HTTP", _http(summary.http))
+    if summary.journeys is not None and summary.journeys.why_slow:
+        parts += _section("Why slow", why_slow.render(summary.journeys))
     parts += _section("Layers", _layers(summary, width - 2))
     if summary.links:
         parts += _section("Links", link_table.render(summary, manifest, width - 2))

@@ -93,6 +93,7 @@ def _http_request(process: str, node: str, exchange: HttpExchange) -> HttpReques
         name: getattr(exchange, name) for name in HttpExchange.__struct_fields__ if name != "trace"
     }
     found = phases(exchange.started_ns, exchange.headers_ns, exchange.trace)
+    made = milestones(exchange.trace)
     return HttpRequest(
         process=process,
         node=node,
@@ -103,6 +104,7 @@ def _http_request(process: str, node: str, exchange: HttpExchange) -> HttpReques
         send_ns=found.send_ns,
         first_byte_ns=found.first_byte_ns,
         receive_ns=found.receive_ns,
+        **msgspec.structs.asdict(made),
         **known,
     )
 
@@ -115,6 +117,29 @@ class Phases(msgspec.Struct, frozen=True, kw_only=True):
     send_ns: int | None
     first_byte_ns: int | None
     receive_ns: int | None
+
+
+class Milestones(msgspec.Struct, frozen=True, kw_only=True):
+    """When the connection of a request was there; see `testbed.events.http.HttpRequest`."""
+
+    acquired_ns: int | None
+    connect_started_ns: int | None
+    connect_ended_ns: int | None
+    tls_started_ns: int | None
+    tls_ended_ns: int | None
+
+
+def milestones(trace: list[tuple[str, int]]) -> Milestones:
+    """The milestones of one request from httpcore's trace; None: it did not pass it."""
+    times = dict(trace)
+    first = next((t_ns for name, t_ns in trace if name.partition(".")[0] in _CONNECTION), None)
+    return Milestones(
+        acquired_ns=first,
+        connect_started_ns=times.get("connection.connect_tcp.started"),
+        connect_ended_ns=times.get("connection.connect_tcp.complete"),
+        tls_started_ns=times.get("connection.start_tls.started"),
+        tls_ended_ns=times.get("connection.start_tls.complete"),
+    )
 
 
 def phases(started_ns: int, headers_ns: int | None, trace: list[tuple[str, int]]) -> Phases:

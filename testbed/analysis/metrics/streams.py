@@ -67,6 +67,14 @@ def connection_keys(packets: Packets) -> npt.NDArray[np.uint64]:
     return mixed
 
 
+def connection_key(source: int, source_port: int, destination: int, destination_port: int) -> int:
+    """The same for one direction: keys of addresses (captures.addresses) and ports."""
+    with np.errstate(over="ignore"):
+        ports = np.uint64(source_port) << np.uint64(16) | np.uint64(destination_port)
+        key = (np.uint64(source) * _MIX ^ np.uint64(destination)) * _MIX
+        return int((key ^ (key >> np.uint64(31)) ^ ports) * _MIX)
+
+
 def streams(packets: Packets, rows: Flags | None = None) -> Streams:
     """The TCP streams of a capture, of the packets that `rows` marks or of all."""
     wanted = (packets.protocol == TCP) & ((packets.flags & RST) == 0)

@@ -66,7 +66,7 @@ def explain(segments: Streams, arrived: Int64, late: Flags | None = None) -> Exp
     again = retransmitted(segments)
     if not again.any():
         return Explained(0, 0, 0, 0)
-    stretches = _Stretches(segments)
+    stretches = Stretches(segments)
     by = stretches.by
 
     def before(which: Flags) -> Flags:
@@ -114,7 +114,7 @@ def overtaken(segments: Streams, came_ns: Int64, came: Flags) -> Flags:
     return late
 
 
-class _Stretches:
+class Stretches:
     """The stream cut at every segment's start and end.
 
     Stretches of bytes that segments cover whole or not at all.
@@ -135,6 +135,20 @@ class _Stretches:
         self._begins = np.concatenate(([0], np.cumsum(spans)[:-1]))
         self.by = np.repeat(np.arange(self.count), spans)
         self.covered = np.repeat(self.first - self._begins, spans) + np.arange(self.by.size)
+
+    @property
+    def stream(self) -> Int64:
+        """Per stretch the stream that it belongs to."""
+        return self.points >> STREAM_BITS
+
+    def place(self, stream: Int64, offset: Int64) -> Int64:
+        """The stretch that the byte at an offset of a stream lies in; -1: none was ever sent."""
+        base = (stream << STREAM_BITS) + (1 << (STREAM_BITS - 1))
+        place = np.searchsorted(self.points, base + offset, side="right") - 1
+        known = (place >= 0) & (self.stream[np.maximum(place, 0)] == stream)
+        # The last point of a stream begins nothing.
+        last = np.append(self.stream[1:] != self.stream[:-1], True)
+        return np.where(known & ~last[np.maximum(place, 0)], place, -1)
 
     def earliest(self, which: Flags) -> Int64:
         """Per stretch the first segment among `which` that covers it, or the number of segments."""
@@ -172,9 +186,9 @@ def arrivals(segments: Streams) -> tuple[Flags, Flags]:
     if not count:
         none = np.zeros(0, np.bool_)
         return none, none
-    stretches = _Stretches(segments)
+    stretches = Stretches(segments)
     earliest = stretches.earliest(np.ones(count, np.bool_))
-    stream = stretches.points >> STREAM_BITS
+    stream = stretches.stream
     # The stretch that leads to the next stream belongs to none.
     last = np.append(stream[1:] != stream[:-1], True)
     base = stream * (count + 1)

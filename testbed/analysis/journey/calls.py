@@ -1,0 +1,149 @@
+"""System calls and waits of connections, found by stream offset or by time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from testbed.analysis.matching import NONE
+
+Int64 = npt.NDArray[np.int64]
+_OFFSET_BITS: Final = 42
+"""Room for the offsets of one connection: none carries 4 TiB."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One system call for each question; NONE where there is none; shape (questions,)."""
+
+    started_ns: Int64
+    ended_ns: Int64
+
+
+class Connections:
+    """Every connection of every process, numbered.
+
+    Attributes:
+        process: by number.
+        role: ``client`` or ``server``.
+        opened_ns: when its process had it: connected or accepted.
+    """
+
+    def __init__(self, table: pl.DataFrame) -> None:
+        table = table.filter(pl.col("remote_port").is_not_null())
+        self.process = table["process"].to_list()
+        self.node = table["node"].to_list()
+        self.role = table["role"].cast(pl.String).to_list()
+        self.opened_ns = table["opened_ns"].fill_null(NONE).to_numpy().astype(np.int64)
+        columns = ("local_address", "local_port", "remote_address", "remote_port")
+        self.ends: list[tuple[str, int, str, int]] = list(
+            zip(*(table[name].to_list() for name in columns), strict=True)
+        )
+        numbers = table["connection"].to_list()
+        self._number = {key: i for i, key in enumerate(zip(self.process, numbers, strict=True))}
+        self._servers: dict[tuple[object, ...], list[int]] = {}
+        for i, role in enumerate(self.role):
+            if role == "server":
+                self._servers.setdefault(self.ends[i], []).append(i)
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.process)
+
+    def number(self, process: str, connection: int | None) -> int:
+        """The number of a process's connection, or NONE."""
+        return self._number.get((process, connection), NONE)
+
+    def numbers(self, process: pl.Series, connection: pl.Series) -> Int64:
+        """The same for the rows of a table."""
+        pairs = zip(process.to_list(), connection.to_list(), strict=True)
+        return np.array([self._number.get(pair, NONE) for pair in pairs], np.int64)
+
+    def peer(self, number: int) -> int:
+        """The server's end of a client's connection, or NONE.
+
+        Of a 4-tuple that was used again it is the first that was accepted after it was opened.
+        """
+        local_address, local_port, remote_address, remote_port = self.ends[number]
+        ends = (remote_address, remote_port, local_address, local_port)
+        found = self._servers.get(ends, [])
+        later = [i for i in found if self.opened_ns[i] >= self.opened_ns[number]]
+        return min(later, key=lambda i: self.opened_ns[i], default=found[-1] if found else NONE)
+
+
+class Transfers:
+    """The calls of one kind that moved bytes, by connection and offset."""
+
+    def __init__(self, connection: Int64, offset: Int64, size: Int64, calls: Call) -> None:
+        order = np.lexsort((offset, connection))
+        self._key = (connection[order] << _OFFSET_BITS) + offset[order]
+        self._end = self._key + size[order]
+        self._calls = Call(calls.started_ns[order], calls.ended_ns[order])
+
+    def covering(self, connection: Int64, offset: Int64) -> Call:
+        """The call that moved the byte at each offset of each connection."""
+        wanted = (np.maximum(connection, 0) << _OFFSET_BITS) + offset
+        place = np.searchsorted(self._key, wanted, side="right") - 1
+        known = (connection != NONE) & (offset >= 0) & (place >= 0)
+        known &= wanted < np.append(self._end, -1)[place]
+        return Call(*(
+            np.where(known, np.append(times, NONE)[place], NONE)
+            for times in (self._calls.started_ns, self._calls.ended_ns)
+        ))  # fmt: skip
+
+
+class Waits:
+    """The waits of one kind, by connection and time."""
+
+    def __init__(self, connection: Int64, calls: Call) -> None:
+        order = np.lexsort((calls.ended_ns, connection))
+        self.connection = connection[order]
+        self.started_ns, self.ended_ns = calls.started_ns[order], calls.ended_ns[order]
+        self._origin = int(self.ended_ns.min()) if order.size else 0
+        self._span = (int(self.ended_ns.max()) - self._origin + 2) if order.size else 1
+
+    def last_before(self, connection: Int64, t_ns: Int64) -> Call:
+        """The last one of each connection that had ended by a time."""
+        key = self.connection * self._span + (self.ended_ns - self._origin)
+        at = np.clip(t_ns - self._origin, -1, self._span - 1)
+        place = np.searchsorted(key, np.maximum(connection, 0) * self._span + at, side="right") - 1
+        known = (connection != NONE) & (place >= 0)
+        known &= np.append(self.connection, NONE)[place] == connection
+        return Call(
+            np.where(known, np.append(self.started_ns, NONE)[place], NONE),
+            np.where(known, np.append(self.ended_ns, NONE)[place], NONE),
+        )
+
+
+class SystemCalls:
+    """All of a run."""
+
+    def __init__(self, connections: Connections, table: pl.DataFrame) -> None:
+        self._number = connections.numbers(table["process"], table["connection"])
+        self._kind = table["call"].cast(pl.String).to_numpy()
+        self._times = Call(
+            table["started_ns"].to_numpy().astype(np.int64),
+            table["ended_ns"].to_numpy().astype(np.int64),
+        )
+        self._size = table["bytes"].fill_null(0).to_numpy().astype(np.int64)
+        self._offset = table["offset_bytes"].fill_null(NONE).to_numpy().astype(np.int64)
+        self.sends = self._transfers("send")
+        self.receives = self._transfers("recv")
+        self.waits_readable = self._waits("wait_readable")
+        self.waits_writable = self._waits("wait_writable")
+
+    def _transfers(self, kind: str) -> Transfers:
+        rows = (self._kind == kind) & (self._size > 0) & (self._number != NONE)
+        rows &= self._offset != NONE
+        calls = Call(self._times.started_ns[rows], self._times.ended_ns[rows])
+        return Transfers(self._number[rows], self._offset[rows], self._size[rows], calls)
+
+    def _waits(self, kind: str) -> Waits:
+        rows = (self._kind == kind) & (self._number != NONE)
+        calls = Call(self._times.started_ns[rows], self._times.ended_ns[rows])
+        return Waits(self._number[rows], calls)

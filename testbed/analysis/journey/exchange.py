@@ -1,0 +1,175 @@
+"""The milestones of requests in the applications at both ends; a row per request.
+
+Joined by connection and stream offset: the request's last byte is read by the server in the call
+that moved this offset, and the answer's last byte was written by the server in the call that moved
+the offset at which the client had read it all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from testbed.analysis.evidence import Evidence
+from testbed.analysis.journey.calls import Connections, SystemCalls
+from testbed.analysis.journey.stage import Label
+from testbed.analysis.journey.tape import Intervals
+from testbed.analysis.matching import NONE
+
+Int64 = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Exchanges:
+    """All requests; columns of shape (requests,), NONE where it was not seen."""
+
+    request_id: list[str]
+    process: list[str]
+    """Of the client."""
+    intended_ns: Int64
+    started_ns: Int64
+    pool_until_ns: Int64
+    """When the request before it on the same connection ended, if that was after it started."""
+    acquired_ns: Int64
+    """When it had a connection, or began to make one."""
+    new_connection: Flags
+    connect_started_ns: Int64
+    connect_ended_ns: Int64
+    tls_started_ns: Int64
+    tls_ended_ns: Int64
+    ended_ns: Int64
+    failed: Flags
+    client: Int64
+    """The client's end of the connection, a number of `Connections`."""
+    server: Int64
+    request_start: Int64
+    """Stream offset of its first byte."""
+    request_end: Int64
+    """Stream offset after its last byte."""
+    response_end: Int64
+    asgi_started_ns: Int64
+    asgi_ended_ns: Int64
+    server_process: list[str | None]
+
+
+def exchanges(evidence: Evidence, connections: Connections | None) -> Exchanges | None:
+    """The requests of a recording; None where no client left a record."""
+    table = evidence.table("http")
+    if table is None or not table.height:
+        return None
+    asgi = _asgi(evidence, table)
+    process = table["process"].to_list()
+    number = table["connection"].to_list()
+    count = table.height
+    client = np.full(count, NONE, np.int64)
+    server = np.full(count, NONE, np.int64)
+    servers: list[str | None] = asgi["process"].to_list()
+    if connections is not None:
+        pairs = zip(process, number, strict=True)
+        client[:] = [connections.number(name, one) for name, one in pairs]
+        peers = np.array([connections.peer(i) for i in range(connections.count)] + [NONE], np.int64)
+        server = peers[client]
+        names = [*connections.process, None]
+        servers = [names[i] or known for i, known in zip(server, servers, strict=True)]
+    ended_ns, started_ns = _column(table, "ended_ns"), _column(table, "started_ns")
+    return Exchanges(
+        request_id=table["request_id"].to_list(),
+        process=process,
+        intended_ns=_column(table, "intended_ns"),
+        started_ns=started_ns,
+        pool_until_ns=_pool_until(client, started_ns, ended_ns),
+        acquired_ns=_column(table, "acquired_ns"),
+        new_connection=table["new_connection"].to_numpy(),
+        connect_started_ns=_column(table, "connect_started_ns"),
+        connect_ended_ns=_column(table, "connect_ended_ns"),
+        tls_started_ns=_column(table, "tls_started_ns"),
+        tls_ended_ns=_column(table, "tls_ended_ns"),
+        ended_ns=ended_ns,
+        failed=table["failure"].is_not_null().to_numpy(),
+        client=client,
+        server=server,
+        request_start=_column(table, "request_offset_bytes"),
+        request_end=_column(table, "request_end_bytes"),
+        response_end=_column(table, "response_end_bytes"),
+        asgi_started_ns=_column(asgi, "started_ns"),
+        asgi_ended_ns=_column(asgi, "ended_ns"),
+        server_process=servers,
+    )
+
+
+def _column(table: pl.DataFrame, name: str) -> Int64:
+    return table[name].fill_null(NONE).to_numpy().astype(np.int64)
+
+
+def _asgi(evidence: Evidence, http: pl.DataFrame) -> pl.DataFrame:
+    """The call of the application for each request; nulls where there is none."""
+    table = evidence.table("asgi")
+    wanted = http.select("request_id")
+    if table is None:
+        empty = {
+            name: pl.Series([None] * http.height, dtype=pl.Int64)
+            for name in ("started_ns", "ended_ns")
+        }
+        return wanted.with_columns(process=pl.lit(None, pl.String), **empty)
+    first = table.drop_nulls("request_id").unique("request_id", keep="first")
+    columns = ["request_id", "process", "started_ns", "ended_ns"]
+    return wanted.join(first.select(columns), on="request_id", how="left", maintain_order="left")
+
+
+def _pool_until(client: Int64, started_ns: Int64, ended_ns: Int64) -> Int64:
+    """When the connection that a request got became free; NONE: it was free."""
+    order = np.lexsort((ended_ns, client))
+    until = np.full(client.size, NONE, np.int64)
+    mine, before = order[1:], order[:-1]
+    waited = (client[mine] == client[before]) & (client[mine] != NONE)
+    waited &= ended_ns[before] > started_ns[mine]
+    until[mine[waited]] = ended_ns[before[waited]]
+    return until
+
+
+def asgi_calls(evidence: Evidence, found: Exchanges, call: str, label: Label) -> Intervals:
+    """The calls of receive() or send() as intervals of their requests."""
+    table = evidence.table("asgi_calls")
+    none = np.empty(0, np.int64)
+    if table is None:
+        return Intervals(none, none, none, label)
+    rows = pl.DataFrame({"request_id": found.request_id}).with_row_index("request")
+    mine = table.filter(pl.col("call").cast(pl.String) == call).join(rows, on="request_id")
+    return Intervals(
+        mine["request"].to_numpy().astype(np.int64),
+        mine["started_ns"].to_numpy().astype(np.int64),
+        mine["ended_ns"].to_numpy().astype(np.int64),
+        label,
+    )
+
+
+def waits_of(calls: SystemCalls, connection: Int64, from_ns: Int64, label: Label) -> Intervals:
+    """Waits for a send buffer, each given to the request that its connection was busy with.
+
+    Args:
+        calls: all system calls.
+        connection: of each request.
+        from_ns: when each request had the connection; of two the later one that had begun.
+        label: of the intervals.
+    """
+    waits = calls.waits_writable
+    usable = (connection != NONE) & (from_ns != NONE)
+    rows = np.flatnonzero(usable)
+    order = rows[np.lexsort((from_ns[rows], connection[rows]))]
+    if not order.size or not waits.ended_ns.size:
+        none = np.empty(0, np.int64)
+        return Intervals(none, none, none, label)
+    origin = int(from_ns[order].min())
+    span = int(max(from_ns[order].max(), waits.ended_ns.max())) - origin + 2
+    key = connection[order] * span + (from_ns[order] - origin)
+    at = waits.connection * span + np.clip(waits.ended_ns - origin, 0, span - 1)
+    place = np.searchsorted(key, at, side="right") - 1
+    request = order[np.maximum(place, 0)]
+    mine = (place >= 0) & (connection[request] == waits.connection)
+    return Intervals(
+        request[mine].astype(np.int64), waits.started_ns[mine], waits.ended_ns[mine], label
+    )

@@ -1,0 +1,86 @@
+"""From a packet's arrival at a host to the system call that read its last byte.
+
+Whose time it is:
+
+- the reader was waiting for data: the kernel's, until it woke the process (or the event loop had
+  come back from other tasks to look), then the event loop's, until the task ran;
+- it was not, and the event loop was busy for most of the time: the event loop's;
+- it was not, although the loop had nothing to do: the reader's, who left the data in the receive
+  buffer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from testbed.analysis.journey.calls import SystemCalls
+from testbed.analysis.journey.loops import Loops
+from testbed.analysis.journey.stage import Label
+from testbed.analysis.journey.tape import Tape
+from testbed.analysis.matching import NONE
+
+Int64 = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+
+def read(
+    tape: Tape,
+    calls: SystemCalls,
+    loops: Loops,
+    *,
+    connection: Int64,
+    process: Sequence[str | None],
+    node: Sequence[str],
+    came_ns: Int64,
+    end: Int64,
+) -> None:
+    """Lays down the stages from `came_ns`, where the tape's cursor is, to the end of the call.
+
+    Args:
+        tape: gets the stages.
+        calls: of all processes.
+        loops: of all processes.
+        connection: of each request, at this end.
+        process: that reads.
+        node: where it runs.
+        came_ns: when the last byte was there.
+        end: stream offset after that byte.
+    """
+    call = calls.receives.covering(connection, np.where(end == NONE, NONE, end - 1))
+    wait = calls.waits_readable.last_before(connection, call.started_ns)
+    waiting = (wait.started_ns != NONE) & (came_ns != NONE)
+    waiting &= (wait.started_ns <= came_ns) & (wait.ended_ns >= came_ns)
+    poll = loops.next_poll(process, np.where(waiting, came_ns, NONE))
+    # A poll beyond the call is not the one that found the data.
+    polled = waiting & (poll.ended_ns != NONE) & (poll.ended_ns <= call.started_ns)
+    busy = polled & (poll.started_ns > came_ns)
+    at = node
+
+    def labels(label: Label) -> Int64:
+        return tape.codes([label._replace(where=name) for name in at])
+
+    tape.advance(
+        np.where(busy, poll.started_ns, NONE),
+        labels(Label("event loop busy", "event_loop", "scheduling")),
+        busy,
+    )
+    tape.advance(
+        np.where(polled, poll.ended_ns, NONE),
+        labels(Label("wake-up", "syscall", "scheduling")),
+        polled,
+    )
+    known = call.started_ns != NONE
+    tape.advance(
+        np.where(waiting, call.started_ns, NONE),
+        labels(Label("until the task runs", "event_loop", "scheduling")),
+        waiting & known,
+    )
+    idle_ns = loops.idle_ns(process, tape.cursor_ns, call.started_ns)
+    left = ~waiting & ((idle_ns == NONE) | (idle_ns * 2 > call.started_ns - tape.cursor_ns))
+    unread = labels(Label("unread in the receive buffer", "socket", "backpressure"))
+    unheard = labels(Label("until the task runs", "event_loop", "scheduling"))
+    tape.advance(call.started_ns, np.where(left, unread, unheard), ~waiting)
+    tape.advance(call.ended_ns, labels(Label("recv", "syscall", "work")))

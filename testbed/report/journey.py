@@ -1,0 +1,206 @@
+"""Journeys of single requests in the terminal: a tree of stages with bars on one time axis.
+
+Rules: those of `testbed.report.text`. A bar begins where its stage begins; a stage too short for a
+mark still has one. Where several requests are shown, neighbours that take less than a hundredth of
+the latency each share a line.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from rich.console import Console, Group
+from rich.table import Table
+from rich.text import Text
+from rich.tree import Tree
+
+from testbed.errors import RecordingError, RequestError
+from testbed.recording.layout import open_layout
+from testbed.report import format as scale
+from testbed.report.format import clean
+from testbed.report.text import WIDEST
+from testbed.report.why_slow import STYLES, what
+
+if TYPE_CHECKING:
+    import polars as pl
+
+PARTS: Final = {
+    "start": "at the client, until it has a connection",
+    "connect": "handshake",
+    "request": "request, to the server",
+    "server": "at the server",
+    "response": "response, to the client",
+}
+_BAR: Final = 16
+_KIND: Final = 12
+_SHORT_RATIO: Final = 0.01
+_SHORTEST_ID: Final = 4
+
+
+def print_journeys(
+    console: Console, root: Path, *, request: str | None, slowest: int | None
+) -> None:
+    """Prints the journeys of one request or of the slowest ones.
+
+    Args:
+        console: to print on.
+        root: the recording's folder.
+        request: the beginning of an id, or the number of a request: all that it fits, one.
+        slowest: how many; 5 where neither is given.
+
+    Raises:
+        RecordingError: there is no journey in the recording.
+        RequestError: no request, or more than one, is meant.
+    """
+    if request is not None and slowest is not None:
+        raise RequestError(
+            "--request and --slowest exclude each other: give one of them", where="--slowest"
+        )
+    stages, requests = _tables(root)
+    chosen = (
+        _one(requests, request)
+        if request is not None
+        else requests.sort("latency_ns", descending=True, nulls_last=True).head(slowest or 5)
+    )
+    for place, row in enumerate(chosen.iter_rows(named=True)):
+        if place:
+            console.print()
+        mine = stages.filter(stages["request_id"] == row["request_id"]).sort("place")
+        console.print(_tree(row, mine, min(console.width, WIDEST), whole=request is not None))
+
+
+def _tables(root: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
+    import polars as pl  # slow to import
+
+    layout = open_layout(root)
+    found = []
+    for name in ("journeys", "http"):
+        path = layout.events(name)
+        if not path.is_file():
+            raise RecordingError(
+                f"no journeys in {root}: run `testbed analyse {root}` first; if that makes none, "
+                "no client left a record",
+                where=str(path),
+            )
+        try:
+            found.append(pl.read_parquet(path))
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise RecordingError(
+                f"{path.name} is damaged; `testbed analyse {root}` makes it anew", where=str(path)
+            ) from error
+    return found[0], found[1]
+
+
+def _one(requests: pl.DataFrame, asked: str) -> pl.DataFrame:
+    wanted = asked.lower()
+    found = requests.filter(requests["request_id"].str.starts_with(wanted))
+    if len(wanted) < _SHORTEST_ID and wanted.isdigit():
+        found = requests.filter(requests["number"] == int(wanted))
+    if found.height == 1:
+        return found
+    what = "no request has" if not found.height else f"{found.height} requests have"
+    raise RequestError(
+        f'{what} an id that begins with "{clean(asked)}"; ids are in events/http.parquet and in '
+        "`testbed journey DIR --slowest 5`",
+        where="--request",
+        wanted="an id, or enough of its beginning",
+        got=asked,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """What one line shows."""
+
+    layer: str
+    what: str
+    kind: str
+    started_ns: int
+    ended_ns: int
+
+
+def _tree(request: dict[str, object], stages: pl.DataFrame, width: int, *, whole: bool) -> Tree:
+    tree = Tree(_title(request, stages), guide_style="dim")
+    rows = stages.to_dicts()
+    if not rows:
+        return tree
+    start_ns, end_ns = rows[0]["started_ns"], rows[-1]["ended_ns"]
+    groups: list[tuple[str, list[_Line]]] = []
+    for row in rows:
+        part = row["part"] or (groups[-1][0] if groups else "start")
+        if not groups or groups[-1][0] != part:
+            groups.append((part, []))
+        line = _Line(
+            row["layer"], clean(what(row)), row["kind"], row["started_ns"], row["ended_ns"]
+        )
+        groups[-1][1].append(line)
+    shortest_ns = 0 if whole else (end_ns - start_ns) * _SHORT_RATIO
+    for part, lines in groups:
+        title = Text(PARTS.get(part, part), style="bold")
+        spent_ns = lines[-1].ended_ns - lines[0].started_ns
+        title.append(f"  {scale.duration(spent_ns)}", style="not bold")
+        table = _table(width - 4)
+        for line in _together(lines, shortest_ns):
+            style = STYLES.get(line.kind, "default")
+            table.add_row(
+                Text(line.layer, style="dim"),
+                Text(line.what),
+                Text(line.kind, style=style),
+                scale.duration(line.ended_ns - line.started_ns),
+                _bar(line, start_ns, end_ns - start_ns, style),
+            )
+        tree.add(Group(title, table))
+    return tree
+
+
+def _together(lines: list[_Line], shortest_ns: float) -> list[_Line]:
+    """The lines, neighbours shorter than `shortest_ns` as one."""
+    found: list[list[_Line]] = []
+    for line in lines:
+        short = line.ended_ns - line.started_ns < shortest_ns
+        before = found[-1][-1] if found else None
+        if short and before and before.ended_ns - before.started_ns < shortest_ns:
+            found[-1].append(line)
+        else:
+            found.append([line])
+    return [
+        group[0]
+        if len(group) == 1
+        else _Line("", f"{len(group)} short stages", "", group[0].started_ns, group[-1].ended_ns)
+        for group in found
+    ]
+
+
+def _title(request: dict[str, object], stages: pl.DataFrame) -> Text:
+    latency = int(str(request["latency_ns"]))
+    unseen = int(stages.filter(stages["kind"] == "unexplained")["duration_ns"].sum())
+    line = Text(str(request["request_id"])[:8], style="bold")
+    line.append(clean(f"  {request['method']} {request['path']}"))
+    outcome = request["failure"] or request["status"]
+    line.append(f"  {clean(str(outcome))}", style="red" if request["failure"] else "green")
+    line.append(f"  {scale.duration(latency)}", style="bold")
+    line.append(f", {scale.percent(1 - unseen / max(1, latency))} of it explained")
+    return line
+
+
+def _table(width: int) -> Table:
+    """Layer, stage, kind, time and bar."""
+    table = Table.grid(padding=(0, 1))
+    table.add_column(width=10)
+    table.add_column(width=width - 10 - _KIND - 8 - _BAR - 5, overflow="fold")
+    table.add_column(width=_KIND)
+    table.add_column(width=8, justify="right")
+    table.add_column(width=_BAR + 1, no_wrap=True)
+    return table
+
+
+def _bar(line: _Line, start_ns: int, whole_ns: int, style: str) -> Text:
+    whole_ns = max(1, whole_ns)
+    begins = min((line.started_ns - start_ns) * _BAR // whole_ns, _BAR - 1)
+    ends = -(-(line.ended_ns - start_ns) * _BAR // whole_ns)
+    text = Text("│", style="dim")
+    text.append(" " * begins)
+    text.append("█" * max(1, ends - begins), style=style)
+    return text

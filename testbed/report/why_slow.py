@@ -1,0 +1,164 @@
+"""Why slow: what the latency at p50, p90 and p99 is made of, for the terminal and for the page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from testbed.analysis.journey.why_slow import words
+from testbed.analysis.summary import JourneysAtQuantile, JourneyStageShare, JourneySummary
+from testbed.report import format as scale
+from testbed.report.format import clean
+
+if TYPE_CHECKING:
+    import polars as pl
+
+KINDS: Final = (
+    "work", "transmission", "propagation", "queueing", "recovery", "backpressure", "scheduling",
+    "unexplained",
+)  # fmt: skip
+"""In the order of the legend; style.css has a colour for each."""
+STYLES: Final = {
+    "work": "green",
+    "transmission": "cyan",
+    "propagation": "blue",
+    "queueing": "yellow",
+    "recovery": "red",
+    "backpressure": "magenta",
+    "scheduling": "bright_black",
+    "unexplained": "dim",
+}
+"""Colours in the terminal; the kind stands beside each of them in words."""
+_STAGES: Final = 3
+_TELLING_RATIO: Final = 0.02
+_SLOWEST: Final = 5
+
+
+def sentence(found: JourneySummary) -> str:
+    """How much is explained, such as that of 200 of 200 requests 99 % or more is."""
+    ratio = found.explained_requests_ratio
+    if ratio is None:
+        return "No request was completed."
+    explained = round(ratio * found.requests)
+    return (
+        f"{scale.count(explained)} of {scale.plural(found.requests, 'request')} "
+        f"{'is' if explained == 1 else 'are'} explained to 99 % or more."
+    )
+
+
+def telling(at: JourneysAtQuantile) -> list[JourneyStageShare]:
+    """The largest stages of a quantile, at least one."""
+    large = [one for one in at.stages if one.ratio >= _TELLING_RATIO]
+    return (large or at.stages)[:_STAGES]
+
+
+def render(found: JourneySummary) -> RenderableType:
+    """The section of the terminal's report."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, justify="right")
+    table.add_column(no_wrap=True, justify="right")
+    table.add_column(overflow="fold")
+    for at in found.why_slow:
+        for place, one in enumerate(telling(at)):
+            table.add_row(
+                Text("" if place else at.quantile, style="dim"),
+                "" if place else scale.duration(at.latency_ns),
+                scale.percent(round(one.ratio, 3)),
+                Text(clean(words(one)), style=STYLES.get(one.kind, "default")),
+            )
+    return Group(table, Text(sentence(found), style="dim"))
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """One stage of a waterfall or one share of a quantile, in per cent of the whole."""
+
+    left: float
+    width: float
+    kind: str
+    words: str
+    """What a reader is shown when he points at it, and what a table has."""
+    layer: str
+    amount: str
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One bar of many pieces."""
+
+    title: str
+    about: str
+    bars: list[Bar]
+
+
+def quantile_rows(found: JourneySummary | None) -> list[Row]:
+    """A bar for each quantile: what its latency is made of."""
+    rows = []
+    for at in [] if found is None else found.why_slow:
+        left, bars = 0.0, []
+        for one in at.stages:
+            width = 100 * one.ratio
+            amount = f"{scale.percent(round(one.ratio, 3))}, {scale.duration(one.mean_ns)}"
+            bars.append(Bar(left, width, one.kind, words(one), one.layer, amount))
+            left += width
+        about = f"mean of {scale.plural(at.requests, 'request')} around it"
+        rows.append(Row(f"{at.quantile} {scale.duration(at.latency_ns)}", about, bars))
+    return rows
+
+
+def slowest_rows(path: Path) -> list[Row]:
+    """A waterfall of each of the slowest requests, from events/journeys.parquet."""
+    if not path.is_file():
+        return []
+    import polars as pl  # slow to import
+
+    try:
+        stages = pl.read_parquet(path)
+        span = stages.group_by("request_id").agg(
+            pl.col("started_ns").min(), pl.col("ended_ns").max()
+        )
+    except (OSError, pl.exceptions.PolarsError):
+        return []  # the analysis says what is damaged
+    latency = pl.col("ended_ns") - pl.col("started_ns")
+    slowest = span.sort(latency, "request_id", descending=[True, False]).head(_SLOWEST)
+    return [
+        _waterfall(row["request_id"], row["started_ns"], row["ended_ns"], _rows_of(stages, row))
+        for row in slowest.iter_rows(named=True)
+    ]
+
+
+def _rows_of(stages: pl.DataFrame, row: dict[str, Any]) -> Sequence[dict[str, Any]]:
+    return stages.filter(stages["request_id"] == row["request_id"]).sort("place").to_dicts()
+
+
+def _waterfall(name: str, start_ns: int, end_ns: int, stages: Sequence[dict[str, Any]]) -> Row:
+    whole_ns = max(1, end_ns - start_ns)
+    bars = [
+        Bar(
+            left=100 * (stage["started_ns"] - start_ns) / whole_ns,
+            width=100 * stage["duration_ns"] / whole_ns,
+            kind=stage["kind"],
+            words=what(stage),
+            layer=stage["layer"],
+            amount=scale.duration(stage["duration_ns"]),
+        )
+        for stage in stages
+    ]
+    return Row(name[:8], scale.duration(end_ns - start_ns), bars)
+
+
+def what(stage: dict[str, Any]) -> str:
+    """A stage in a few words: ``recovery by timeout, lost on r1-server``."""
+    note = stage["note"]
+    found = stage["stage"]
+    if note:
+        found += f" {note}" if note.startswith("by ") else f" ({note})"
+    lost = " lost on" if found.startswith("recovery") else ""
+    return f"{found},{lost} {stage['where']}" if stage["where"] else str(found)

@@ -1,0 +1,190 @@
+"""What journeys are looked up in: calls by offset, loops by time, deliveries by place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pytest
+
+from testbed.analysis.captures import Packets
+from testbed.analysis.hosts import HostStreams
+from testbed.analysis.journey.calls import Call, Connections, Transfers, Waits
+from testbed.analysis.journey.delivery import Deliveries
+from testbed.analysis.journey.limits import PeerLimits
+from testbed.analysis.journey.loops import Loops
+from testbed.analysis.journey.recovery import FAST, PROBE, TIMEOUT, UNKNOWN, judge
+from testbed.analysis.matching import NONE
+from testbed.analysis.metrics.streams import connection_key, connection_keys, streams
+from testbed.analysis.metrics.tcp import ARRIVED, LOST
+from testbed.units import NS_PER_MS
+from tests.builders import frames as f
+from tests.builders.captures import columns
+
+Int64 = npt.NDArray[np.int64]
+A, B = 1, 1000  # ports
+
+
+def array(*values: int) -> Int64:
+    return np.array(values, np.int64)
+
+
+class TestCalls:
+    def test_the_call_that_moved_a_byte(self) -> None:
+        found = Transfers(
+            array(1, 0, 0), array(0, 100, 0), array(50, 20, 100),
+            Call(array(30, 20, 10), array(35, 25, 15)),
+        )  # fmt: skip
+        asked = found.covering(array(0, 0, 0, 0, 1, NONE, 0), array(0, 99, 100, 120, 49, 0, NONE))
+        assert asked.started_ns.tolist() == [10, 10, 20, NONE, 30, NONE, NONE]
+        assert asked.ended_ns.tolist() == [15, 15, 25, NONE, 35, NONE, NONE]
+
+    def test_no_call_moved_anything(self) -> None:
+        nothing = array()
+        found = Transfers(nothing, nothing, nothing, Call(nothing, nothing))
+        assert found.covering(array(0, 1), array(0, 5)).started_ns.tolist() == [NONE, NONE]
+
+    def test_the_last_wait_before_a_time(self) -> None:
+        waits = Waits(array(0, 1, 0), Call(array(10, 15, 30), array(20, 25, 40)))
+        asked = waits.last_before(array(0, 0, 0, 1, 2, NONE), array(19, 20, 99, 25, 50, 50))
+        assert asked.ended_ns.tolist() == [NONE, 20, 40, 25, NONE, NONE]
+        assert asked.started_ns.tolist() == [NONE, 10, 30, 15, NONE, NONE]
+
+    def test_the_peer_of_a_connection(self) -> None:
+        rows = [
+            ("client", "client", 1, "10.0.0.1", 4000, "10.0.0.2", 80, 100),
+            ("server", "server", 7, "10.0.0.2", 80, "10.0.0.1", 4000, 140),
+            ("server", "server", 8, "10.0.0.2", 80, "10.0.0.1", 4000, 900),
+            ("client", "client", 2, "10.0.0.1", 4000, "10.0.0.2", 80, 800),
+            ("client", "client", 3, "10.0.0.1", 4001, "10.0.0.2", 80, 100),
+            ("server", "server", 1, "0.0.0.0", 80, None, None, 1),
+        ]  # fmt: skip
+        names = ("process", "role", "connection", "local_address", "local_port", "remote_address",
+                 "remote_port", "opened_ns")  # fmt: skip
+        table = pl.DataFrame(rows, schema=names, orient="row").with_columns(node="process")
+        found = Connections(table)
+        assert found.count == 5, "a listener is none"
+        assert found.peer(found.number("client", 1)) == found.number("server", 7)
+        assert found.peer(found.number("client", 2)) == found.number("server", 8)
+        assert found.peer(found.number("client", 3)) == NONE
+        assert found.number("client", None) == NONE
+
+
+class TestLoops:
+    @pytest.fixture
+    def loops(self) -> Loops:
+        rows = [("s", "io_wait", 10, 20), ("s", "step", 20, 30), ("s", "io_wait", 30, 50)]
+        names = ("process", "kind", "started_ns", "ended_ns")
+        return Loops(pl.DataFrame(rows, schema=names, orient="row"))
+
+    def test_the_next_poll(self, loops: Loops) -> None:
+        poll = loops.next_poll(["s", "s", "s", "x", None], array(15, 25, 51, 15, 15))
+        assert poll.started_ns.tolist() == [10, 30, NONE, NONE, NONE]
+        assert poll.ended_ns.tolist() == [20, 50, NONE, NONE, NONE]
+
+    def test_idle_time(self, loops: Loops) -> None:
+        since, to = array(0, 15, 12, 22, 40, 0), array(100, 45, 14, 28, NONE, 5)
+        idle = loops.idle_ns(["s"] * 6, since, to)
+        assert idle.tolist() == [30, 20, 2, 0, NONE, 0]
+
+    def test_without_a_probe(self) -> None:
+        assert Loops(None).idle_ns(["s"], array(0), array(9)).tolist() == [NONE]
+
+
+class TestPeerLimits:
+    def test_most_of_a_time(self) -> None:
+        names = ("node", "local_port", "remote_port", "t_ns", "receive_window_limited_ns")
+        rows = [("s", 80, 4000, 0, 0), ("s", 80, 4000, 100, 60), ("s", 80, 4000, 200, 60)]
+        limits = PeerLimits(pl.DataFrame(rows, schema=names, orient="row"))
+        socket = ("s", 80, 4000)
+        found = limits.most([socket, socket, None, ("s", 80, 1)], *(array(*x) for x in (
+            (0, 100, 0, 0), (100, 200, 100, 100),
+        )))  # fmt: skip
+        assert found.tolist() == [True, False, False, False]
+
+
+def packet(sequence: int, payload: int, *, flags: int = f.ACK) -> bytes:
+    content = f.tcp(A, B, sequence, payload=bytes(payload), flags=flags)
+    ip = f.ipv4("10.0.0.1", "10.0.0.2", 6, content)
+    return f.ethernet("02:00:00:00:00:01", "02:00:00:00:00:02", 0x0800, ip)
+
+
+def host(packets: Packets, came_ns: list[int], t_ns: list[int]) -> HostStreams:
+    packets.t_ns[:] = t_ns
+    sent = streams(packets)
+    came = array(*came_ns)[sent.row]
+    arrived = np.where(came == NONE, LOST, ARRIVED)
+    return HostStreams("a", packets, sent, sent.take(array()), arrived, came, came == 0)
+
+
+class TestDeliveries:
+    def test_a_byte_is_there_when_all_before_it_are(self, tmp_path: Path) -> None:
+        # SYN, 0..100, 100..200 (lost), 200..300, and 100..200 again.
+        packets = columns(
+            tmp_path,
+            [packet(9, 0, flags=f.SYN), *(packet(10 + at, 100) for at in (0, 100, 200, 100))],
+        )
+        found = Deliveries(host(packets, [15, 25, NONE, 35, 95], [10, 20, 21, 22, 80]))
+        at = found.lookup(array(0, 0, 0, 0, 0, NONE), array(1, 101, 102, 201, 301, 1))
+        assert at.came_ns.tolist() == [15, 25, 95, 95, 95, NONE]
+        assert at.row.tolist() == [0, 1, 4, 4, 4, NONE]
+        assert at.first_row.tolist() == [0, 1, 2, 2, 2, NONE]
+        assert at.sent_ns.tolist() == [10, 20, 80, 80, 80, NONE]
+        assert at.first_sent_ns.tolist() == [10, 20, 21, 21, 21, NONE]
+
+    def test_what_never_came_is_not_delivered_nor_is_what_follows(self, tmp_path: Path) -> None:
+        packets = columns(tmp_path, [packet(10, 100), packet(110, 100), packet(210, 100)])
+        found = Deliveries(host(packets, [15, NONE, 35], [10, 20, 30]))
+        at = found.lookup(array(0, 0, 0), array(100, 101, 300))
+        assert at.came_ns.tolist() == [15, NONE, NONE]
+
+    def test_nothing_was_sent_there(self, tmp_path: Path) -> None:
+        packets = columns(tmp_path, [packet(10, 100)])
+        found = Deliveries(host(packets, [15], [10]))
+        at = found.lookup(array(0, 3), array(500, 1))
+        assert at.came_ns.tolist() == [NONE, NONE]
+
+    def test_the_stream_of_a_connection(self, tmp_path: Path) -> None:
+        frames = [packet(9, 0, flags=f.SYN), packet(10, 100), packet(900, 0, flags=f.SYN)]
+        packets = columns(tmp_path, frames)
+        ms = NS_PER_MS
+        found = Deliveries(host(packets, [15, 25, 35], [10 * ms, 20 * ms, 50 * ms]))
+        key = int(connection_keys(packets)[0])
+        assert key == connection_key(*(int(x) for x in (
+            packets.source[0], A, packets.destination[0], B,
+        )))  # fmt: skip
+        assert found.stream_since(key, 10 * ms) == 0
+        assert found.stream_since(key, 30 * ms) == 1
+        assert found.stream_since(key, 60 * ms) == NONE
+        assert found.stream_since(key + 1, 0) == NONE
+
+    def test_sent_again_meanwhile(self, tmp_path: Path) -> None:
+        packets = columns(tmp_path, [packet(10, 100), packet(110, 100), packet(10, 100)])
+        found = Deliveries(host(packets, [NONE, 25, 95], [10, 20, 80]))
+        asked = found.sent_again(array(0, 0, 0, NONE), array(15, 81, 10, 0), array(90, 99, 80, 99))
+        assert asked.tolist() == [True, False, False, False]
+
+
+def sample(state: str = "Open", total_rto: int | None = 0) -> dict[str, object]:
+    return {"congestion_state": state, "total_rto": total_rto}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "acked", "expected"),
+    [
+        pytest.param(sample(), sample("Loss", 1), False, TIMEOUT, id="counted"),
+        pytest.param(None, sample("Open", 1), True, TIMEOUT, id="counted, the first sample"),
+        pytest.param(sample("Open", 1), sample("Recovery", 1), False, FAST, id="an earlier one"),
+        pytest.param(sample("Open", None), sample("Loss", None), False, TIMEOUT, id="not counted"),
+        pytest.param(sample(), sample("Open"), True, FAST, id="SACK had come"),
+        pytest.param(sample(), sample("Open"), False, PROBE, id="nothing had come"),
+        pytest.param(None, None, True, FAST, id="no sample, SACK"),
+        pytest.param(None, None, False, UNKNOWN, id="no sample"),
+    ],
+)
+def test_how_a_segment_was_brought_back(
+    before: dict[str, object] | None, after: dict[str, object] | None, acked: bool, expected: str
+) -> None:
+    assert judge(before, after, acked) == expected
