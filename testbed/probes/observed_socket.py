@@ -167,6 +167,12 @@ class ObservedSocket(Attempts):
                 self._announce(remote)
             self._log.record("connect", self.number, started_ns, ended_ns, 0, 0, code)
 
+    def listen(self, *backlog: int) -> None:
+        self._trio.listen(*backlog)
+        self._role = "server"
+        if not self._announced:
+            self._announce(None)
+
     def shutdown(self, flag: int) -> None:
         self._attempt("shutdown", _zero, 0, self._trio.shutdown, flag)
 
@@ -228,7 +234,7 @@ def _delegated(name: str) -> Callable[..., Any]:
 
 for _name in (
     "bind", "detach", "dup", "fileno", "get_inheritable", "getpeername", "getsockname",
-    "getsockopt", "listen", "set_inheritable", "setsockopt",
+    "getsockopt", "set_inheritable", "setsockopt",
 ):  # fmt: skip
     setattr(ObservedSocket, _name, _delegated(_name))
 

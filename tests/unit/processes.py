@@ -17,6 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from testbed.analysis.decode.syscalls import DecodedSyscalls, decode_syscalls
 from testbed.events.asgi import AsgiExchange
 from testbed.events.http import HttpExchange
 from testbed.load.config import LoadConfig
@@ -81,6 +82,12 @@ class Child:
     def asgi(self) -> list[AsgiExchange]:
         """The exchanges in the asgi segment."""
         return self.exchanges("asgi", AsgiExchange)
+
+    def system_calls(self) -> DecodedSyscalls:
+        """Sockets and calls in the syscall segment."""
+        found = decode_syscalls(self.segment("syscall"))
+        assert found.damage == []
+        return found
 
     def steps(self) -> npt.NDArray[np.void]:
         """The steps in the event loop segment."""
@@ -167,7 +174,8 @@ def _ending(process: subprocess.Popen[bytes]) -> Iterator[None]:
 def unready_server(folder: Path, app: str, **options: Any) -> Iterator[Child]:
     """A server process, whatever becomes of it; modules are imported from `folder`."""
     probes = {
-        f"{source}_fd": _open(folder / f"{source}.server.seg") for source in ("event_loop", "asgi")
+        f"{source}_fd": _open(folder / f"{source}.server.seg")
+        for source in ("event_loop", "syscall", "asgi")
     }
     settings = {"node": "server", "hosts": ["127.0.0.1"], "port": 0, **probes, **options}
     config = ServerConfig(app=app, directory=str(folder), **settings)
@@ -195,6 +203,7 @@ def client(
     """A load process that is ready."""
     http_fd = _open(folder / f"http.{name}.seg")
     event_loop_fd = _open(folder / f"event_loop.{name}.seg")
+    syscall_fd = _open(folder / f"syscall.{name}.seg")
     progress, progress_fd = os.pipe()
     config = LoadConfig(
         name=name,
@@ -204,10 +213,12 @@ def client(
         seed=7,
         http_fd=http_fd,
         event_loop_fd=event_loop_fd,
+        syscall_fd=syscall_fd,
         progress_fd=progress_fd,
         **options,
     )
-    process = _start("testbed.load", config, folder, name, [http_fd, event_loop_fd, progress_fd])
+    descriptors = [http_fd, event_loop_fd, syscall_fd, progress_fd]
+    process = _start("testbed.load", config, folder, name, descriptors)
     with _ending(process), os.fdopen(progress, "rb", buffering=0):
         child = Client(process, folder, name, progress=progress)
         assert os.read(progress, 4096) == b'{"ready":true}\n', child.log()

@@ -9,6 +9,7 @@ from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from testbed.load.arrivals import schedule
@@ -70,6 +71,44 @@ async def app(scope, receive, send):
         await trio.sleep(0.02)
     await send({"type": "http.response.body"})
 """
+
+
+def test_what_one_end_sends_the_other_receives_call_for_call(tmp_path: Path) -> None:
+    with server(tmp_path, "upload") as app:
+        load = run_load(
+            tmp_path, Load(users=4, requests=23, body="100kB", method="POST"), [app.url]
+        )
+        app.process.terminate()
+        assert app.exit_code() == 0
+    ends = {}
+    for child in (load, app):
+        found = child.system_calls()
+        named = found.connections.drop_nulls("remote_port").with_columns(
+            client_port=pl.col("local_port" if child is load else "remote_port")
+        )
+        calls = found.calls.filter(pl.col("bytes") > 0)
+        # Offsets without a gap or an overlap: each call begins where the one before ended.
+        ended = pl.col("offset_bytes") + pl.col("bytes")
+        before = ended.shift(fill_value=0).over("connection", "call")
+        assert calls.filter(pl.col("offset_bytes") != before).height == 0
+        sums = calls.group_by("connection", "call").agg(pl.col("bytes").sum())
+        ends[child.name] = {
+            (port, call): size
+            for port, call, size in sums.join(named, on="connection")
+            .select("client_port", "call", "bytes")
+            .rows()
+        }
+    ports = {exchange.local_port for exchange in load.http()}
+    assert {port for port, _ in ends["client"]} == ports
+    for port in ports:
+        assert ends["client"][port, "send"] == ends["server"][port, "recv"]
+        assert ends["client"][port, "recv"] == ends["server"][port, "send"]
+    sent = sum(size for (_, call), size in ends["client"].items() if call == "send")
+    assert sent > 23 * 100_000
+    accepts = app.system_calls().calls.filter(
+        (pl.col("call") == "accept") & pl.col("error").is_null()
+    )
+    assert accepts.height == len(ports) == 4
 
 
 def test_23_requests_are_seen_at_both_ends(tmp_path: Path) -> None:

@@ -129,7 +129,7 @@ def test_killed_server_leaves_readable_segments(tmp_path: Path) -> None:
 
 
 def test_keeps_connections_beyond_hypercorns_1000_requests(tmp_path: Path) -> None:
-    with server(tmp_path, "hello", event_loop_fd=None, asgi_fd=None) as child:
+    with server(tmp_path, "hello", event_loop_fd=None, syscall_fd=None, asgi_fd=None) as child:
         request = b"GET / HTTP/1.1\r\nhost: server\r\n\r\n"
         with socket.create_connection(("127.0.0.1", child.port)) as connection:
             connection.settimeout(DEADLINE_S)
