@@ -198,9 +198,7 @@ LAYERS: dict[str, Layer] = {
             "peak_accept_queue_connections": 1,
         },
     ),
-    "syscall": Layer(
-        status="not observed", reason="needs tracepoints, and tracefs is for root alone"
-    ),
+    "syscall": Layer(status="not observed", reason="switched off (--probes light)"),
     "event_loop": Layer(
         status="observed",
         backpressure={
@@ -361,7 +359,7 @@ def manifest(**changes: Any) -> Manifest:
                 ProbeRecord(
                     layer="syscall",
                     observed=False,
-                    reason="needs tracepoints, and tracefs is for root alone",
+                    reason="switched off (--probes light)",
                 ),
             ],
             load_started_ns=5 * S,

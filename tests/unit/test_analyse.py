@@ -204,6 +204,17 @@ def test_applications(tmp_path: Path) -> None:
     assert loop is not None
     assert loop["longest_step_ns"] == 100 * US
     assert loop["lag_ns_max"] == 20 * US
+    calls = summary.layers["syscall"]
+    assert calls.loss == {"system_calls": 139, "failed_calls": 0, "errors": {}}
+    assert calls.reordering is None
+    assert calls.backpressure is not None
+    assert calls.backpressure["again_calls"] == 23
+    assert calls.backpressure["client_calls_per_request"] == 3
+    assert calls.backpressure["server_calls_per_request"] == (3 * 23 + 1) / 23
+    assert calls.backpressure["time_inside_ns"] == 23 * (10 + 2 + 4 + 4 + 10 + 10) * US + US
+    assert calls.backpressure["time_waiting_readable_ns"] == 23 * (3000 - 22) * US
+    assert calls.backpressure["per_send_bytes_p50"] == 199
+    assert calls.backpressure["calls"] == {"send": 69, "recv": 69, "accept": 1}
 
 
 def test_a_second_analysis_gives_the_same_bytes(tmp_path: Path) -> None:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 import subprocess
 import sys
 import time
+from itertools import count
 from pathlib import Path
 
 import httpx
+import polars as pl
 import pytest
 
 from testbed.load.identity import identity
@@ -67,6 +70,27 @@ def test_blocking_handler_shows_as_a_long_step(tmp_path: Path) -> None:
         assert child.exit_code() == 0, child.log()
     steps = child.steps()
     assert (steps["ended_ns"] - steps["started_ns"]).max() >= 50_000_000
+
+
+def test_without_a_descriptor_left_accepts_fail_by_name_and_work_again(tmp_path: Path) -> None:
+    with server(tmp_path, "hello") as child:
+        used = {int(entry.name) for entry in Path(f"/proc/{child.process.pid}/fd").iterdir()}
+        free = next(number for number in count() if number not in used)
+        _, most = resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE, (free, most))
+        with socket.create_connection(("127.0.0.1", child.port)) as waiting:
+            wait_for(lambda: "Too many open files" in child.log(), child.log)
+            resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE, (most, most))
+            waiting.settimeout(DEADLINE_S)
+            waiting.sendall(b"GET / HTTP/1.1\r\nhost: server\r\n\r\n")
+            assert waiting.recv(65536).startswith(b"HTTP/1.1 200")
+        child.end_stdin()
+        assert child.exit_code() == 0, child.log()
+    calls = child.system_calls().calls.filter(pl.col("call") == "accept")
+    failed = calls["error"].to_list().count("EMFILE")
+    # trio.serve_listeners logs each and tries again after 100 ms.
+    assert failed == child.log().count("accept returned EMFILE (Too many open files)") > 0
+    assert calls["error"].null_count() == 1
 
 
 @pytest.mark.parametrize("how", ["SIGTERM", "SIGINT", "end of stdin"])

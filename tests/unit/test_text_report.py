@@ -98,7 +98,7 @@ def test_layers_from_http_down_to_the_link() -> None:
         *("http", "asgi", "event_loop", "syscall", "socket"),
         *("tcp", "ip", "qdisc", "nic", "link"),
     ]
-    assert "not observed: needs tracepoints, and tracefs is for root alone" in text
+    assert "not observed: switched off (--probes light)" in text
     assert "421 lost packets" in text
 
 

@@ -43,6 +43,10 @@ def test_every_layer_has_a_row_with_http_at_the_top() -> None:
         ("duplicate_acks", 4, "4 duplicate ACKs"),
         ("lag_ns_p99", 615_000, "lag p99 615 µs"),
         ("busy_ratio_max", 0.0727, "busy max 7.27 %"),
+        ("again_calls", 416, "416 again calls"),
+        ("client_calls_per_request", 5.79, "5.79 client calls per request"),
+        ("per_send_bytes_p50", 138, "bytes per send p50 138 B"),
+        ("time_waiting_writable_ns", 4_000_000, "time waiting writable 4 ms"),
     ],
 )
 def test_a_figure_in_words(name: str, value: float, text: str) -> None:
