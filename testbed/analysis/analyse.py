@@ -119,11 +119,12 @@ def summarise(found: Found, travelled: Journeys | None) -> Summary:
     for passage in found.passages:
         sides = links.setdefault(passage.way.link.name, {})
         sides[passage.way.name] = link_direction(passage, evidence)
+    slow = None if travelled is None else journey_summary(travelled)
     missing = [f"not in the recording: {why}" for why in _gaps(evidence)]
     return Summary(
         state=manifest.state,
         failure=manifest.failure,
-        verdict=judge_run(found, rows, http, links),
+        verdict=judge_run(found, rows, http, links, slow),
         scenario=msgspec.to_builtins(manifest.scenario),
         seed=manifest.seed,
         link_backend=manifest.link_backend,
@@ -131,7 +132,7 @@ def summarise(found: Found, travelled: Journeys | None) -> Summary:
         links=links,
         layers=layers(found),
         ledger=rows,
-        journeys=None if travelled is None else journey_summary(travelled),
+        journeys=slow,
         warnings=[*manifest.warnings, *evidence.damage, *missing],
     )
 

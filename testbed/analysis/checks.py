@@ -12,13 +12,22 @@ from testbed.analysis import verdict as judge
 from testbed.analysis.crossings import Passage
 from testbed.analysis.decode.link import DELIVERED, OVERFLOW
 from testbed.analysis.found import Found
+from testbed.analysis.journey.reading import WAKE_UP
 from testbed.analysis.layers import lateness_ns
 from testbed.analysis.ledger_rows import relay_count
 from testbed.analysis.matching import NONE
 from testbed.analysis.metrics.quantiles import quantiles
 from testbed.analysis.metrics.throughput import PEAK_WINDOW_NS, peak_bit_s
 from testbed.analysis.periods import UNSURE, Periods
-from testbed.analysis.summary import Http, Ledger, LinkDirection, Quantiles, Reason, Verdict
+from testbed.analysis.summary import (
+    Http,
+    JourneySummary,
+    Ledger,
+    LinkDirection,
+    Quantiles,
+    Reason,
+    Verdict,
+)
 from testbed.analysis.transits import Transit
 from testbed.recording.manifest import Direction
 
@@ -29,15 +38,19 @@ _Bounds = tuple[int | None, int]
 """Capacity and delay, which decide how late a packet may be."""
 
 
-def judge_run(found: Found, ledger: Ledger, http: Http, links: Links) -> Verdict:
+def judge_run(
+    found: Found, ledger: Ledger, http: Http, links: Links, journeys: JourneySummary | None
+) -> Verdict:
     """The verdict, all reasons in the order.
 
     Run, emulator, captures, ledger, load, machine, links.
     """
-    return judge.verdict(_reasons(found, ledger, http, links))
+    return judge.verdict(_reasons(found, ledger, http, links, journeys))
 
 
-def _reasons(found: Found, ledger: Ledger, http: Http, links: Links) -> Iterator[Reason]:
+def _reasons(
+    found: Found, ledger: Ledger, http: Http, links: Links, journeys: JourneySummary | None
+) -> Iterator[Reason]:
     manifest = found.evidence.manifest
     yield from judge.completeness(manifest.state, manifest.failure, found.evidence.damage)
     yield from _relay(found)
@@ -48,9 +61,32 @@ def _reasons(found: Found, ledger: Ledger, http: Http, links: Links) -> Iterator
     if late is not None:
         yield late
     yield judge.stolen_cpu(manifest.stolen_cpu_ratio)
+    yield from _cpu_wait(found)
+    yield from _wake_ups(found, journeys)
     yield from _realised(found, links)
     yield from _capacities(found)
     yield from _queues(found)
+
+
+def _cpu_wait(found: Found) -> Iterator[Reason]:
+    shares, http = found.evidence.manifest.cpu_shares, found.table("http")
+    if not shares:
+        yield judge.not_made("CPU wait", "the kernel did not say how long processes waited")
+    elif http is not None and http.height:
+        waited_ns = sum(share.waited_ns for share in shares.values())
+        yield judge.cpu_wait(waited_ns, max(1, int(http["latency_ns"].sum())))
+
+
+def _wake_ups(found: Found, journeys: JourneySummary | None) -> Iterator[Reason]:
+    """Only where system calls and captures tell when data came and when it was read."""
+    if journeys is None or found.table("syscall") is None or not found.evidence.captures:
+        return
+    ratios = {
+        at.quantile: sum(one.ratio for one in at.stages if one.stage == WAKE_UP)
+        for at in journeys.why_slow
+    }
+    if ratios:
+        yield judge.wake_ups(ratios)
 
 
 def _relay(found: Found) -> Iterator[Reason]:

@@ -11,7 +11,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
 from testbed.analysis.summary import Impairment, Ledger, Quantiles, Reason, Verdict
@@ -41,6 +41,16 @@ STOLEN_INVALID: Final = 0.05
 """Share of CPU time that the hypervisor took: 1 % is 10 ms in a second, a whole sampling beat; at 5
 % stops of the length of an RTT are likely, which no probe of the guest can tell from the
 network."""
+WAKE_UP_DEGRADED: Final = 0.2
+WAKE_UP_INVALID: Final = 0.5
+"""Share of the latency at p50, p90 or p99 in which data had come and the process that waited for it
+was not running yet. Hosts of a real network do not share CPUs: a fifth is more than a kernel's own
+wake-up takes of any latency that a network makes, and of half of it the machine is the cause."""
+CPU_WAIT_DEGRADED: Final = 0.1
+CPU_WAIT_INVALID: Final = 0.5
+"""Share of all latency in which server and clients were ready to run and had no CPU: from a tenth
+on latency is not the network's and the application's alone. Beside nothing else it is 1 to 2 % of
+44 ms on two CPUs, with eight others that want them 14 %, and the latency's p99 is 40 % higher."""
 LOSS_CONFIDENCE: Final = 0.999
 """Of each exact binomial interval, of which a direction has up to four at any time (loss, copies,
 flips, reordering). Each calls at most one in a thousand faithful runs degraded: with ten lossy
@@ -236,6 +246,51 @@ def stolen_cpu(ratio: float | None) -> Reason:
     )
     return Reason(
         check="stolen CPU", status=status, message=message, value=ratio, bound=bound, unit="ratio"
+    )
+
+
+def cpu_wait(waited_ns: int, latency_ns: int) -> Reason:
+    """How long server and clients were ready to run without a CPU, against what clients waited for.
+
+    Args:
+        waited_ns: sum over their processes.
+        latency_ns: sum over all requests.
+    """
+    ratio = waited_ns / latency_ns
+    status: Status = "faithful"
+    if ratio > CPU_WAIT_DEGRADED:
+        status = "invalid" if ratio > CPU_WAIT_INVALID else "degraded"
+    bound = CPU_WAIT_INVALID if status == "invalid" else CPU_WAIT_DEGRADED
+    return Reason(
+        check="CPU wait",
+        status=status,
+        message=f"server and clients waited for a CPU for {ratio:.1%} of all latency; bounds are "
+        f"{CPU_WAIT_DEGRADED:.0%} and {CPU_WAIT_INVALID:.0%}",
+        value=ratio,
+        bound=bound,
+        unit="ratio",
+    )
+
+
+def wake_ups(ratios: Mapping[str, float]) -> Reason:
+    """Whether processes ran when data came for them, or hosts waited for each other's CPUs.
+
+    Args:
+        ratios: by quantile of the latency the share of it that is waking up.
+    """
+    where, ratio = max(ratios.items(), key=lambda item: item[1])
+    status: Status = "faithful"
+    if ratio > WAKE_UP_DEGRADED:
+        status = "invalid" if ratio > WAKE_UP_INVALID else "degraded"
+    bound = WAKE_UP_INVALID if status == "invalid" else WAKE_UP_DEGRADED
+    return Reason(
+        check="wake-ups",
+        status=status,
+        message=f"{ratio:.1%} of the latency at {where} is server and clients that data had come "
+        f"for and that had no CPU yet; bounds are {WAKE_UP_DEGRADED:.0%} and {WAKE_UP_INVALID:.0%}",
+        value=ratio,
+        bound=bound,
+        unit="ratio",
     )
 
 

@@ -41,7 +41,7 @@ from testbed.network.plan import NetworkPlan, make_plan
 from testbed.network.tools import Toolbox
 from testbed.network.topology import Topo, load_topology
 from testbed.recording.layout import Layout, write_atomically
-from testbed.recording.manifest import AppliedChange, Clock, read_manifest, write_manifest
+from testbed.recording.manifest import AppliedChange, Clock, CpuShare, read_manifest, write_manifest
 from testbed.recording.progress import (
     LOAD_PHASE,
     OnProgress,
@@ -113,6 +113,8 @@ class Experiment:
         self._stopped = StopSignals()
         self._manifest = read_manifest(layout)
         self._plan: NetworkPlan | None = None
+        self._cpu_before: dict[str, machine.CpuUse] = {}
+        self._cpu_shares: dict[str, CpuShare] = {}
 
     def go(self) -> None:
         """Builds the network, starts everything, makes the load and waits for the last packet."""
@@ -163,6 +165,7 @@ class Experiment:
 
     def _load(self, clients: workload.Clients, links: LinkControl) -> None:
         cpu_start = machine.cpu_times()
+        self._cpu_before = self._cpu_use()
         started_ns = clock.monotonic_ns()
         links.start(started_ns)
         self._note(load_started_ns=started_ns)
@@ -178,16 +181,31 @@ class Experiment:
                 load_ended_ns=clock.monotonic_ns(),
                 stolen_cpu_ratio=shares[0] if shares else None,
                 busy_cpu_ratio=shares[1] if shares else None,
+                cpu_shares=self._cpu_shares,
             )
 
     def _note_change(self, change: AppliedChange) -> None:
         self._note(changes=[*self._manifest.changes, change])
 
     def _check_others(self) -> None:
-        """Raises when a process other than a client, which may end, has ended."""
+        """Notes what processes had of the CPUs, which is gone with them.
+
+        Raises when a process other than a client, which may end, has ended.
+        """
+        for name, now in self._cpu_use().items():
+            before = self._cpu_before.get(name, machine.CpuUse(0, 0))
+            self._cpu_shares[name] = CpuShare(
+                ran_ns=now.ran_ns - before.ran_ns, waited_ns=now.waited_ns - before.waited_ns
+            )
         for process in self._processes.all:
             if process.kind != "load" and process.exit_code is not None:
                 raise process.died("during the load")
+
+    def _cpu_use(self) -> dict[str, machine.CpuUse]:
+        """Of servers and clients that run, by name of the process."""
+        watched = (*self._processes.of_kind("server"), *self._processes.of_kind("load"))
+        found = {process.name: machine.cpu_use(process.popen.pid) for process in watched}
+        return {name: use for name, use in found.items() if use is not None}
 
     def _fall_quiet(self, plan: NetworkPlan) -> None:
         self._end_applications()

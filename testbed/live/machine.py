@@ -62,6 +62,25 @@ def shares(start: CpuTimes, end: CpuTimes) -> tuple[float, float] | None:
     return (end.stolen - start.stolen) / total, 1 - (end.idle - start.idle) / total
 
 
+@dataclass(frozen=True, slots=True)
+class CpuUse:
+    """What a process's first thread has had of the CPUs so far (proc(5), /proc/PID/schedstat)."""
+
+    ran_ns: int
+    waited_ns: int
+    """It was ready to run, and no CPU was free for it."""
+
+
+def cpu_use(process_id: int) -> CpuUse | None:
+    """Reads it; None where it has ended, or the kernel does not say (CONFIG_SCHED_INFO)."""
+    try:
+        with Path(f"/proc/{process_id}/schedstat").open(encoding="ascii") as file:
+            ran_ns, waited_ns, _ = map(int, file.read().split())
+    except (OSError, ValueError):
+        return None
+    return CpuUse(ran_ns, waited_ns)
+
+
 @contextmanager
 def cpu_kept_free() -> Iterator[int | None]:
     """Keeps this process, and all that it starts meanwhile, off one CPU, for the relay.

@@ -150,6 +150,14 @@ class ProcessRecord(_Record, frozen=True, kw_only=True):
     """Counters that it gave at its end, such as the relay's overflow."""
 
 
+class CpuShare(_Record, frozen=True, kw_only=True):
+    """What a process had of the CPUs while the load ran (/proc/PID/schedstat, its first thread)."""
+
+    ran_ns: int
+    waited_ns: int
+    """It was ready to run, and no CPU was free for it."""
+
+
 class Manifest(_Record, frozen=True, kw_only=True):
     """manifest.json."""
 
@@ -181,6 +189,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     """Share of all CPU time that the hypervisor took while the load ran (/proc/stat, steal)."""
     busy_cpu_ratio: float | None = None
     """Share of all CPU time that was in use while the load ran."""
+    cpu_shares: dict[str, CpuShare] = {}
+    """By name of a server's or client's process; empty where the kernel does not say."""
     warnings: list[str] = []
 
 

@@ -29,6 +29,7 @@ from testbed.recording.layout import Layout, create, create_partial, finish_part
 from testbed.recording.manifest import (
     AppliedChange,
     Clock,
+    CpuShare,
     Direction,
     Interface,
     LinkRecord,
@@ -350,6 +351,7 @@ class Run:
             load_ended_ns=end,
             stolen_cpu_ratio=0.0,
             busy_cpu_ratio=0.2,
+            cpu_shares={"server": CpuShare(ran_ns=MS, waited_ns=0)},
         )
 
     def _link(self, name: str) -> LinkRecord:

@@ -34,6 +34,7 @@ from tests.support.process_table import (
     MARK,
     marked,
     marked_by_command,
+    the_one,
     wait_for_end,
     watched,
 )
@@ -113,12 +114,7 @@ def killer(mark: str, words: str) -> Callable[[], None]:
     """What ends the one process with `words` in its command line."""
 
     def kill() -> None:
-        # The processes that the testbed starts run their own way to the same words (nsenter,
-        # setpriv) and become each other by exec: there is one of each.
-        (process,) = (
-            p for p in marked_by_command(mark, words) if p not in marked_by_command(mark, "sandbox")
-        )
-        os.kill(process, signal.SIGKILL)
+        os.kill(the_one(mark, words), signal.SIGKILL)
 
     return kill
 

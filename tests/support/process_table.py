@@ -50,6 +50,17 @@ def marked_by_command(mark: str, words: str) -> list[int]:
     return [process for process in marked(mark) if words in f"{command_line(process)} "]
 
 
+def the_one(mark: str, words: str) -> int:
+    """The one process of a run with `words` in its command line.
+
+    The processes that the testbed starts run their own way to the same words (nsenter, setpriv) and
+    become each other by exec: there is one of each, beside those of the sandbox itself.
+    """
+    sandbox = marked_by_command(mark, "sandbox")
+    (process,) = (p for p in marked_by_command(mark, words) if p not in sandbox)
+    return process
+
+
 def command_line(process: int) -> str:
     """The arguments of a process with blanks between them; nothing when it has ended."""
     try:

@@ -247,3 +247,25 @@ def test_how_the_run_ended() -> None:
     cut = judge.completeness("complete", "", ["x.seg is cut", "y.seg is cut"])
     assert cut[1].message == "x.seg is cut (and 1 more)"
     assert cut[1].status == "invalid"
+
+
+@pytest.mark.parametrize(
+    ("ratios", "expected", "where"),
+    [
+        ({"p50": 0.01, "p90": 0.2, "p99": 0.1}, "faithful", "p90"),
+        ({"p50": 0.21, "p90": 0.2, "p99": 0.1}, "degraded", "p50"),
+        ({"p50": 0.01, "p90": 0.2, "p99": 0.51}, "invalid", "p99"),
+    ],
+)
+def test_wake_ups(ratios: dict[str, float], expected: str, where: str) -> None:
+    reason = judge.wake_ups(ratios)
+    assert reason.status == expected
+    assert f"at {where} " in reason.message
+
+
+@pytest.mark.parametrize(
+    ("waited", "expected"),
+    [(0, "faithful"), (100, "faithful"), (101, "degraded"), (501, "invalid")],
+)
+def test_cpu_wait(waited: int, expected: str) -> None:
+    assert judge.cpu_wait(waited, 1000).status == expected

@@ -12,6 +12,7 @@ Whose time it is:
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,10 @@ from testbed.analysis.journey.loops import Loops
 from testbed.analysis.journey.stage import Label
 from testbed.analysis.journey.tape import Tape
 from testbed.analysis.matching import NONE
+
+WAKE_UP: Final = "wake-up"
+"""The stage in which data lies in the receive buffer and its reader, who waits for it, has no CPU
+yet."""
 
 Int64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -69,7 +74,7 @@ def read(
     )
     tape.advance(
         np.where(polled, poll.ended_ns, NONE),
-        labels(Label("wake-up", "syscall", "scheduling")),
+        labels(Label(WAKE_UP, "syscall", "scheduling")),
         polled,
     )
     known = call.started_ns != NONE
