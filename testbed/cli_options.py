@@ -40,6 +40,10 @@ App = Annotated[
 Server = Annotated[
     str | None, _option("--server", "NAME", "Server that runs it.  (default: hypercorn)", RUN)
 ]
+Backlog = Annotated[
+    str | None,
+    _option("--backlog", "N", "Of its listen(): bounds the accept queue.  (default: 100)", RUN),
+]
 CongestionControl = Annotated[
     str | None,
     _option("--congestion-control", "NAME", "TCP's, of every host.  (default: cubic)", RUN),
@@ -85,6 +89,24 @@ Body = Annotated[str | None, _option("--body", "SIZE", "Size of each request's b
 Timeout = Annotated[
     str | None,
     _option("--timeout", "TIME", "Limit on each phase of a request.  (default: 30s)", LOAD),
+]
+ReadRate = Annotated[
+    str | None,
+    _option("--read-rate", "RATE", "Read each connection no faster: 100kbit.", LOAD),
+]
+WriteRate = Annotated[
+    str | None,
+    _option("--write-rate", "RATE", "Write to each connection no faster: 100kbit.", LOAD),
+]
+NewConnections = Annotated[
+    bool | None,
+    typer.Option(
+        "--new-connections",
+        metavar="",
+        show_default=False,
+        help="A new connection for each request, not one that is kept.",
+        rich_help_panel=LOAD,
+    ),
 ]
 Capacity = Annotated[
     str | None,

@@ -47,6 +47,7 @@ def start_servers(
             directory=config.directory,
             hosts=["0.0.0.0"],
             port=PORT,
+            backlog=config.scenario.backlog,
             event_loop_fd=descriptors["event_loop"],
             syscall_fd=descriptors["syscall"],
             asgi_fd=descriptors["asgi"],

@@ -33,10 +33,11 @@ from testbed.errors import RequestError
 from testbed.load.closed_loop import closed_loop
 from testbed.load.config import LoadConfig
 from testbed.load.open_loop import open_loop
+from testbed.load.pacing import paced
 from testbed.load.progress import Progress
 from testbed.load.request import Requests
 from testbed.probes.event_loop import open_event_loop_probe
-from testbed.probes.http import HttpSegment, ProbedTransport
+from testbed.probes.http import ConnectionBackend, HttpSegment, ProbedTransport
 from testbed.probes.syscall import SyscallProbe, open_syscall_probe
 
 
@@ -61,7 +62,11 @@ async def _stop_at_signal(
 async def _make_load(config: LoadConfig, segment: HttpSegment, progress: Progress) -> None:
     load = config.load
     connections = load.users if load.rate is None else config.open_loop_connections
-    transport = ProbedTransport(max_connections=connections)
+    transport = ProbedTransport(
+        max_connections=connections,
+        backend=paced(ConnectionBackend(), load.read_rate_bit_s, load.write_rate_bit_s),
+        keep_connections=not load.new_connections,
+    )
     async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
         requests = Requests(config, client, segment, progress)
         start_ns = monotonic_ns()

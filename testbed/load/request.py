@@ -32,7 +32,6 @@ _PATTERN: Final = bytes(range(256)) * 256
 _HEADERS: Final = (
     ("accept", "*/*"),
     ("accept-encoding", "gzip, deflate"),
-    ("connection", "keep-alive"),
     ("user-agent", "testbed"),
 )
 
@@ -153,7 +152,9 @@ class Requests:
 
     def _headers(self, number: int) -> tuple[str, list[tuple[str, str]]]:
         ids = identity(seed=self._config.seed, process=self._config.name, number=number)
-        headers = [*_HEADERS, ("traceparent", ids.traceparent)]
+        # Said in so many words, so that both ends know which request is the last (RFC 9112, 9.6).
+        connection = "close" if self._config.load.new_connections else "keep-alive"
+        headers = [*_HEADERS, ("connection", connection), ("traceparent", ids.traceparent)]
         if self._config.load.body_bytes:
             headers.append(("content-length", str(self._config.load.body_bytes)))
         return ids.trace_id, headers

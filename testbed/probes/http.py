@@ -173,22 +173,34 @@ class ProbedTransport(httpx.AsyncHTTPTransport):
     `httpx.AsyncHTTPTransport` has no argument for httpcore's network backend, so its pool (a
     private attribute, the same in every release since 0.14) is replaced before it is used; a test
     counts on the ports that come of it.
+
+    Args:
+        max_connections: of the pool.
+        backend: a `ConnectionBackend`, or one around it; None: a new one.
+        keep_connections: whether a connection is used for several requests.
     """
 
-    def __init__(self, *, max_connections: int) -> None:
+    def __init__(
+        self,
+        *,
+        max_connections: int,
+        backend: httpcore.AsyncNetworkBackend | None = None,
+        keep_connections: bool = True,
+    ) -> None:
+        most_kept = max_connections if keep_connections else 0
         limits = httpx.Limits(
             max_connections=max_connections,
-            max_keepalive_connections=max_connections,
+            max_keepalive_connections=most_kept,
             keepalive_expiry=None,
         )
         # Plain HTTP only: without verification no certificates are read (20 ms).
         super().__init__(verify=False, trust_env=False, limits=limits, retries=0)
         self._pool = httpcore.AsyncConnectionPool(
             max_connections=max_connections,
-            max_keepalive_connections=max_connections,
+            max_keepalive_connections=most_kept,
             keepalive_expiry=None,
             retries=0,
-            network_backend=ConnectionBackend(),
+            network_backend=backend or ConnectionBackend(),
         )
 
 

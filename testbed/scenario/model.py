@@ -30,6 +30,13 @@ DEFAULT_REQUESTS = 100
 bounded.
 """
 
+DEFAULT_BACKLOG = 100
+"""Hypercorn's own."""
+MOST_BACKLOG = 4096
+"""net.core.somaxconn of a new network namespace (net/core/net_namespace.c): listen(2) silently
+takes no more.
+"""
+
 
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "capacity": notation.parse_capacity,
@@ -194,6 +201,8 @@ class Load(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         "duration": units.parse_time_ns,
         "body": units.parse_size_bytes,
         "timeout": units.parse_time_ns,
+        "read_rate": units.parse_capacity_bit_s,
+        "write_rate": units.parse_capacity_bit_s,
     }
 
     users: int = 1
@@ -215,6 +224,12 @@ class Load(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Size of the request's body: ``64kB``; made of a repeated pattern."""
     timeout: str = "30s"
     """Limit on each phase of a request (connect, write, read, pool), as in httpx."""
+    read_rate: str | None = None
+    """How fast each connection is read at most, ``100kbit``; None: as fast as data comes."""
+    write_rate: str | None = None
+    """How fast each connection is written to at most, ``100kbit``; None: as fast as it takes."""
+    new_connections: bool = False
+    """A new connection for each request, instead of connections that are kept and used again."""
 
     def _problems(self, wrong: Set[str]) -> list[Problem]:
         problems = []
@@ -260,6 +275,16 @@ class Load(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Size of the request's body in bytes; 0 for none."""
         return 0 if self.body is None else units.parse_size_bytes(self.body)
 
+    @property
+    def read_rate_bit_s(self) -> int | None:
+        """Most bits per second that each connection is read with; None: not limited."""
+        return None if self.read_rate is None else units.parse_capacity_bit_s(self.read_rate)
+
+    @property
+    def write_rate_bit_s(self) -> int | None:
+        """Most bits per second that each connection is written with; None: not limited."""
+        return None if self.write_rate is None else units.parse_capacity_bit_s(self.write_rate)
+
 
 class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment, complete but for the seed, which a run draws and records when it is None."""
@@ -271,6 +296,8 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     app: str = "hello"
     """A short name out of apps/, or ``module:attribute``."""
     server: str = "hypercorn"
+    backlog: int = DEFAULT_BACKLOG
+    """Of the server's listen(2): one connection more than that can wait for accept()."""
     load: Load = Load()
     link: Link = Link()
     """Settings of the links that the topology marks as bottleneck."""
@@ -294,6 +321,9 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
             )
         if "seed" not in wrong and self.seed is not None and not 0 <= self.seed < 2**63:
             problems.append(Problem("seed", f"must lie in 0..2**63-1 (got {shown(self.seed)})"))
+        if "backlog" not in wrong and not 1 <= self.backlog <= MOST_BACKLOG:
+            message = f"must lie in 1..{MOST_BACKLOG} (got {shown(self.backlog)})"
+            problems.append(Problem("backlog", message))
         if "app" not in wrong and not self.app:
             problems.append(Problem("app", "expected a name or module:attribute (got nothing)"))
         return problems

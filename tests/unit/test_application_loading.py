@@ -32,7 +32,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["hello", "stream", "upload"])
+@pytest.mark.parametrize("name", ["blocking", "cpu", "hello", "stream", "upload"])
 def test_short_name(tmp_path: Path, name: str) -> None:
     check_application(name, tmp_path)
     assert callable(load_application(name, tmp_path))
@@ -90,8 +90,8 @@ def test_check_imports_nothing(tmp_path: Path) -> None:
         ),
         pytest.param(
             "service",
-            'no application has the short name "service" (known: hello, stream, upload; '
-            "your own are written module:attribute)",
+            'no application has the short name "service" (known: blocking, cpu, hello, '
+            "stream, upload; your own are written module:attribute)",
             id="no colon",
         ),
         pytest.param(

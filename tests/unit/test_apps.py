@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +64,7 @@ def bodies(answer: list[Message]) -> list[bytes]:
 
 
 def test_bundled() -> None:
-    assert bundled.names("apps") == ("hello", "stream", "upload")
+    assert bundled.names("apps") == ("blocking", "cpu", "hello", "stream", "upload")
 
 
 def test_apps_import_nothing_from_testbed() -> None:
@@ -72,7 +74,7 @@ def test_apps_import_nothing_from_testbed() -> None:
 
 
 @BACKENDS
-@pytest.mark.parametrize("name", ["hello", "stream", "upload"])
+@pytest.mark.parametrize("name", ["blocking", "cpu", "hello", "stream", "upload"])
 def test_lifespan(load: Any, name: str, backend: str) -> None:
     asked = ["lifespan.startup", "lifespan.shutdown"]
     answer = []
@@ -87,7 +89,7 @@ def test_lifespan(load: Any, name: str, backend: str) -> None:
     assert answer == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
-@pytest.mark.parametrize("name", ["hello", "stream", "upload"])
+@pytest.mark.parametrize("name", ["blocking", "cpu", "hello", "stream", "upload"])
 def test_other_scopes_are_refused(load: Any, name: str) -> None:
     async def unused(*_: Message) -> Any:
         raise AssertionError
@@ -131,6 +133,7 @@ def test_stream_sizes(load: Any, query: str, sizes: list[int]) -> None:
 
 
 SIZE = "expected bytes or a unit of B, kB, MB, GB, KiB, MiB, GiB"
+HOLD = "expected a number and one of us, ms, s"
 RATE = "expected a number above 0 and one of bit, kbit, mbit, gbit"
 
 
@@ -146,6 +149,12 @@ RATE = "expected a number above 0 and one of bit, kbit, mbit, gbit"
         ("upload", "rate=0mbit", f'rate: {RATE} (got "0mbit")'),
         ("upload", "pause=10", 'pause: expected a number above 0 and one of us, ms, s (got "10")'),
         ("upload", "rate=1mbit&pause=1ms", "expected rate or pause, not both"),
+        ("blocking", "hold=50", f'hold: {HOLD} (got "50")'),
+        ("blocking", "hold=-1s", f'hold: {HOLD} (got "-1s")'),
+        ("blocking", "hold=2min", f'hold: {HOLD} (got "2min")'),
+        ("blocking", "sleep=1s", 'unknown parameter "sleep": expected hold'),
+        ("cpu", "hold=61s", "hold: expected at most 60s (got 61s)"),
+        ("cpu", "hold=", f'hold: {HOLD} (got "")'),
         ("upload", "speed=1", 'unknown parameter "speed": expected rate or pause'),
     ],
 )
@@ -192,3 +201,44 @@ def test_upload_ends_when_the_client_leaves(load: Any) -> None:
         raise AssertionError
 
     trio.run(load("upload"), {"type": "http", "query_string": b""}, receive, send)
+
+
+@BACKENDS
+@pytest.mark.parametrize(
+    ("name", "text"), [("blocking", b"slept 0.03 s\n"), ("cpu", b" rounds in 0.03 s\n")]
+)
+def test_the_loop_is_held_for_the_time_that_was_asked_for(
+    load: Any, name: str, text: bytes, backend: str
+) -> None:
+    steps = []
+
+    async def main() -> None:
+        async def other() -> None:
+            while True:
+                steps.append(time.monotonic())
+                await anyio.sleep(0.001)
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(other)
+            await anyio.sleep(0.005)
+            answer = await exchange(app, "hold=30ms")
+            assert answer[0]["status"] == 200
+            assert bodies(answer)[0].endswith(text)
+            await anyio.sleep(0.005)
+            group.cancel_scope.cancel()
+
+    app = load(name)
+    anyio.run(main, backend=backend)
+    gaps = [later - earlier for earlier, later in pairwise(steps)]
+    # Nobody else had a turn meanwhile.
+    assert max(gaps) >= 0.03
+
+
+@pytest.mark.parametrize(("name", "used_s"), [("blocking", 0.0), ("cpu", 0.1)])
+def test_only_one_of_them_takes_the_processor(load: Any, name: str, used_s: float) -> None:
+    app = load(name)
+    before = time.thread_time()
+    trio.run(exchange, app, "hold=100ms")
+    used = time.thread_time() - before
+    # Starting and ending a loop takes some milliseconds of the processor.
+    assert used_s <= used < used_s + 0.05

@@ -132,7 +132,8 @@ def test_the_defaults_in_the_help_are_those_of_the_model(monkeypatch: pytest.Mon
     defaults: dict[str, object] = {"requests": 100}
     for kind in (Scenario, Load, Link):
         for field in msgspec.structs.fields(kind):
-            if isinstance(field.default, str | int):
+            # A flag that is not given is off: nothing to say.
+            if isinstance(field.default, str | int) and not isinstance(field.default, bool):
                 defaults[field.name] = field.default
     said = {
         name: line.partition("(default: ")[2].partition(")")[0]
@@ -206,6 +207,25 @@ def test_a_wrong_request_gets_one_message_and_makes_nothing(
     assert result.stderr.startswith("testbed: error: ")
     assert said in result.stderr
     assert "Traceback" not in result.stderr
+    assert list(empty_folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--read-rate", "100"], "--read-rate: expected a rate with a unit"),
+        (["--read-rate", "0kbit"], '--read-rate: must be greater than 0 (got "0kbit")'),
+        (["--write-rate", "1mbps"], "--write-rate: expected a rate with a unit"),
+        (["--write-rate", "-1kbit"], '--write-rate: must not be negative (got "-1kbit")'),
+        (["--backlog", "eight"], '--backlog: expected a whole number (got "eight")'),
+        (["--backlog", "0"], "--backlog: must lie in 1..4096 (got 0)"),
+        (["--backlog", "4097"], "--backlog: must lie in 1..4096 (got 4097)"),
+    ],
+)
+def test_a_wrong_load_or_server_is_refused(words: list[str], said: str, empty_folder: Path) -> None:
+    result = call("run", "single_bottleneck", *words)
+    assert result.exit_code == EXIT_WRONG_REQUEST
+    assert said in result.stderr
     assert list(empty_folder.iterdir()) == []
 
 
@@ -284,6 +304,8 @@ def test_list() -> None:
         "hello",
         "stream",
         "upload",
+        "blocking",
+        "cpu",
         "hypercorn",
         "steady_12mbit",
     ):

@@ -257,6 +257,15 @@ def test_a_value_of_the_wrong_kind_is_refused_by_every_door(name: str, value: An
         (Load, "method", None),
         (Load, "rate", 5),
         (Load, "duration", 0),
+        (Load, "read_rate", 5),
+        (Load, "read_rate", "5"),
+        (Load, "write_rate", "0kbit"),
+        (Load, "new_connections", 1),
+        (Load, "new_connections", "yes"),
+        (Scenario, "backlog", 0),
+        (Scenario, "backlog", 4097),
+        (Scenario, "backlog", "8"),
+        (Scenario, "backlog", True),
     ],
 )
 def test_python_is_told_of_a_value_of_the_wrong_kind(kind: Any, field: str, value: Any) -> None:

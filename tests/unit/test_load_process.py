@@ -202,6 +202,37 @@ def test_answers_are_counted_alike_at_both_ends(tmp_path: Path) -> None:
         assert sizes == [7000] * 42 + [6000]
 
 
+def test_a_new_connection_for_each_request(tmp_path: Path) -> None:
+    with server(tmp_path) as app:
+        load = run_load(tmp_path, Load(users=2, requests=23, new_connections=True), [app.url])
+    assert [exchange.new_connection for exchange in load.http()] == [True] * 23
+    assert len({exchange.local_port for exchange in load.http()}) == 23
+    assert {exchange.failure for exchange in load.http()} == {None}
+
+
+def test_reading_keeps_to_its_rate(tmp_path: Path) -> None:
+    with server(tmp_path, "stream") as app:
+        limited = Load(requests=2, path="/?size=50kB", read_rate="1mbit")
+        load = run_load(tmp_path, limited, [app.url])
+    assert [exchange.response_bytes for exchange in load.http()] == [50_000] * 2
+    for exchange in load.http():
+        # 50 kB at 1 Mbit/s are 400 ms; the first and last piece, 20 ms each, need no wait.
+        assert exchange.ended_ns - exchange.started_ns >= 360_000_000
+
+
+def test_writing_keeps_to_its_rate(tmp_path: Path) -> None:
+    with server(tmp_path, "upload") as app:
+        limited = Load(requests=1, method="POST", body="50kB", write_rate="1mbit")
+        load = run_load(tmp_path, limited, [app.url])
+        app.process.terminate()
+        app.exit_code()
+    (sent,), (seen,) = load.http(), app.asgi()
+    assert sent.request_bytes == 50_000
+    assert sent.ended_ns - sent.started_ns >= 360_000_000
+    assert sum(size for call, _, _, size in seen.calls if call == "receive") == 50_000
+    assert sum(end - start for call, start, end, _ in seen.calls if call == "receive") > 300_000_000
+
+
 def test_targets_are_taken_in_turn(tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     (tmp_path / "two").mkdir()
