@@ -14,6 +14,9 @@ Rules:
   (hypercorn/trio/lifespan.py sets `startup` either way), and a server that listens is taken to be
   ready. It is therefore ended before it learns of the failure.
 
+- An application that returns from `lifespan` without a word is one that does without it, like one
+  that raises (asgi.readthedocs.io/en/latest/specs/lifespan.html, "Scope").
+
 Why each setting:
 
 - `backlog`: Hypercorn's own 100 is silent; here it is in the configuration and so in the recording.
@@ -105,7 +108,10 @@ class _StartupGuard:
             await self._application(scope, receive, send)
             return
 
+        said: list[str] = []
+
         async def guarded_send(message: Message) -> None:
+            said.append(message["type"])
             if message["type"] == "lifespan.startup.failed":
                 self.reason = message.get("message", "")
                 self.failed.set()
@@ -113,6 +119,10 @@ class _StartupGuard:
             await send(message)
 
         await self._application(scope, receive, guarded_send)
+        if not said:
+            # It knows nothing of lifespan. Hypercorn 0.18 takes an exception for that, as the
+            # specification has it, and breaks over a mere return.
+            raise NotImplementedError("the application returned from its lifespan")
 
 
 async def serve(
