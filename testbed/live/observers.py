@@ -245,9 +245,7 @@ def probe_records(probes: Probes, plan: NetworkPlan) -> list[ProbeRecord]:
         _record("ip", sampled, ["/proc/net/snmp", "/proc/net/netstat"], off),
         _record("tcp", sampled, tcp_sources, off),
         _record("socket", sampled, ["inet_diag SK_MEMINFO"], off),
-        _record(
-            "syscall", False, [], "needs the tracepoint probe, which this version does not have"
-        ),
+        _record("syscall", False, [], off),
         _record("event_loop", in_process, ["trio Instrument"], off),
         _record("asgi", sampled, ["ASGI middleware"], off),
         _record("http", True, ["httpcore trace"]),
