@@ -103,7 +103,7 @@ class _Scope:
 
     def named(self) -> str:
         """Events with an interface's name."""
-        exact = _any(f'name == "{name}"' for name in self.interfaces)
+        exact = _any(f'name == "{name}"' for name in self.interfaces or [""])
         if len(exact) < _LONGEST_FILTER:
             return exact
         return _any(f'name ~ "{name}*"' for name in _prefixes(self.interfaces))
@@ -118,7 +118,9 @@ class _Scope:
 
     def of_workers(self, *fields: str) -> str:
         """Events in which one of `fields` is a server or client."""
-        return _any(f"{field} == {process}" for process in self.workers for field in fields)
+        # Without any an empty filter would let everything through.
+        known = self.workers or [-1]
+        return _any(f"{field} == {process}" for process in known for field in fields)
 
 
 def _any(terms: Iterable[str]) -> str:

@@ -86,7 +86,7 @@ def walk(pages: Sequence[bytes], page_bytes: int) -> Walked:
         t_ns=_joined([one for part in parts for one in part.t_ns])[order],
         page=places[order],
         lost_before=(heads & LOST_BEFORE) != 0,
-        damaged_pages=sum(part.damaged for part in parts),
+        damaged_pages=np.unique(_joined([one for part in parts for one in part.damaged])).size,
     )
 
 
@@ -95,7 +95,10 @@ def _joined(parts: list[Int64]) -> Int64:
 
 
 class _Walk:
-    """A walk over some pages in step; what it finds is in `offset`, `length`, `t_ns`, `page`."""
+    """A walk over some pages in step; what it finds is in `offset`, `length`, `t_ns`, `page`.
+
+    `damaged` are pages that make no sense, some of them several times.
+    """
 
     def __init__(self, data: npt.NDArray[np.uint8], pages: Int64, size: int, given: Int64) -> None:
         self._words = data.view("<u4")
@@ -111,7 +114,7 @@ class _Walk:
         self._now = stamps[start[whole] // 8].astype(np.int64)
         committed = (stamps[start[whole] // 8 + 1] & np.uint64(COMMIT_MASK)).astype(np.int64)
         room = np.minimum(given[self._page], size) - PAGE_HEADER_BYTES
-        self.damaged = int((~whole).sum()) + int((committed > room).sum())
+        self.damaged: list[Int64] = [pages[~whole], self._page[committed > room]]
         self._end = self._at + np.minimum(committed, room)
 
     def go(self) -> None:
@@ -154,6 +157,6 @@ class _Walk:
         self.length.append(payload[event])
         self.t_ns.append(now[event])
         self.page.append(self._page[event])
-        self.damaged += int(wrong.sum())
+        self.damaged.append(self._page[wrong])
         self._now = now
         self._at = np.where(last | wrong, self._end, after)

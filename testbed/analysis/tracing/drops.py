@@ -28,14 +28,14 @@ _NAMED: Final[dict[DropLayer, tuple[str, ...]]] = {
         "DEV_READY", "XDP", "NOMEM", "PFMEMALLOC", "HDR_TRUNC", "UNHANDLED_PROTO", "SKB_CSUM",
         "SKB_GSO_SEG", "PKT_TOO_SMALL", "LOCAL_MAC", "NO_TX_TARGET", "RECURSION_LIMIT",
     ),
-    "qdisc": ("CAKE_FLOOD", "DUALPI2_STEP_DROP", "TC_EGRESS", "TC_INGRESS", "QUEUE_PURGE"),
+    "qdisc": ("CAKE_FLOOD", "DUALPI2_STEP_DROP", "TC_EGRESS", "TC_INGRESS"),
     "ip": (
         "PKT_TOO_BIG", "DUP_FRAG", "INVALID_PROTO", "ICMP_CSUM", "NETFILTER_DROP",
         "UNICAST_IN_L2_MULTICAST", "NO_SOCKET", "XFRM_POLICY",
     ),
     "tcp": (),
     "socket": (
-        "PROTO_MEM", "TCP_LISTEN_OVERFLOW", "TCP_RCVQ", "SKB_UCOPY_FAULT", "PACKET_SOCK_ERROR",
+        "PROTO_MEM", "TCP_LISTEN_OVERFLOW", "SKB_UCOPY_FAULT", "PACKET_SOCK_ERROR", "QUEUE_PURGE",
         "UDP_CSUM",
     ),
 }  # fmt: skip

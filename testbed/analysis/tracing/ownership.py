@@ -178,14 +178,25 @@ def _packets(events: pl.DataFrame, names: Names) -> pl.DataFrame:
     seen = seen.with_columns(
         **{
             f"{column}_{back}": pl.col(column).shift(back).over("skb")
-            for column, back in (("event", 1), ("event", 2), ("named_node", 1), ("cpu", 1))
+            for column, back in (
+                ("event", 1),
+                ("event", 2),
+                ("named_node", 1),
+                ("name", 1),
+                ("cpu", 1),
+            )
         },
         since=pl.col("t_ns").diff().over("skb"),
         length_1=pl.col("length_bytes").shift(1).over("skb"),
     )
     last = pl.col("event_1")
     stacked = (last == STACKED) | (last == SENT) & (pl.col("event_2").fill_null("") == STACKED)
-    forwarded = (last == RECEIVED) & (pl.col("named_node_1") == pl.col("named_node"))
+    # A host that answers on the same interface does so in a buffer of its own.
+    forwarded = (
+        (last == RECEIVED)
+        & (pl.col("named_node_1") == pl.col("named_node"))
+        & (pl.col("name_1") != pl.col("name"))
+    )
     prompt = (pl.col("cpu_1") == pl.col("cpu")) & (pl.col("since") < _PROMPT_NS)
     acknowledged = (last == PROBED) & (pl.col("length_1") == 0)
     begins = (
