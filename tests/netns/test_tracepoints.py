@@ -16,7 +16,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from testbed import Recording
+from testbed import Load, Recording, Scenario, run
 from testbed.analysis.analyse import load_summary
 from testbed.analysis.decode.tracepoints import Trace, decode_tracepoints
 from testbed.analysis.tracing.drops import drop_reasons
@@ -142,6 +142,31 @@ def test_every_packet_of_a_run_is_in_its_trace(shared_run: Recording) -> None:
         for name in seen
     }
     assert seen == captured
+
+
+def test_a_veth_pair_hands_packets_over_in_a_softirq(tmp_path: Path) -> None:
+    topology = tmp_path / "plain.py"
+    topology.write_text(
+        "from mininet.topo import Topo\n"
+        "class Plain(Topo):\n"
+        "    def build(self):\n"
+        "        self.addHost('client', role='client')\n"
+        "        self.addHost('server', role='server')\n"
+        "        self.addSwitch('s1')\n"
+        "        self.addLink('client', 's1')\n"
+        "        self.addLink('s1', 'server')\n",
+        encoding="utf-8",
+    )
+    recording = run(
+        Scenario(topology=f"{topology}:Plain", load=Load(requests=23), seed=7), tmp_path / "out"
+    )
+    nic = recording.summary.layers["nic"].backpressure or {}
+    assert nic["received_in_process_packets"] == 0
+    assert nic["received_in_softirq_packets"] > 4 * 23
+    assert 0 < nic["softirq_receive_latency_ns_p50"] <= nic["softirq_receive_latency_ns_p99"]
+    paths = pl.read_parquet(Layout(recording.root).events("receive_path"))
+    assert paths["start"].unique().to_list() == ["netif_rx"]
+    assert (paths["softirq_ns"] <= paths["received_ns"]).all()
 
 
 def test_without_root_nothing_is_claimed() -> None:
