@@ -81,7 +81,8 @@ class Evidence:
     qdisc_bounds: pl.DataFrame | None = None
     """node, t_ns, started_ns, ended_ns of each qdisc sample."""
     missing: dict[str, str] = field(default_factory=dict)
-    """Table, or ``captures``, ``captures.<node>``, ``relay.<link>`` -> why it was not seen."""
+    """Table, or ``captures``, ``captures.<node>``, ``relay.<link>``, or a tracepoint
+    (``skb:kfree_skb``) -> why it was not seen."""
     damage: list[str] = field(default_factory=list)
     """What is cut or unreadable, in words."""
 
@@ -249,6 +250,7 @@ def _tracepoints(segments: list[Segment], evidence: Evidence) -> None:
             evidence.damage += trace.damage
             evidence.lost_trace_events = trace.lost_events
             evidence.tables |= trace_tables(trace, evidence.manifest)
+            evidence.missing |= trace.missing
     for name in TRACE_TABLES:
         if name not in evidence.tables:
             evidence.missing[name] = "no tracepoints in the recording"

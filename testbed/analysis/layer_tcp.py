@@ -66,7 +66,7 @@ def tcp_aspects(found: Found) -> Aspects | None:
         _add_captured(found.hosts, order, pressure)
     for part, names in ((loss, _TCP_LOSS), (order, _TCP_ORDER), (pressure, _TCP_PRESSURE)):
         part |= counted(counters, names)
-    loss["drop_reasons"] = drops_in(found.evidence.tables, "tcp")
+    loss["drop_reasons"] = drops_in(found.evidence.tables, found.evidence.missing, "tcp")
     if samples is not None and samples.height:
         pressure |= _sampled(samples)
     return Aspects(loss, order, pressure)

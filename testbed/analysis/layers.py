@@ -139,7 +139,7 @@ def _nic(found: Found) -> Aspects | None:
     }
     tables = found.evidence.tables
     loss: dict[str, Any] = {names[name]: total[name] for name in _NIC}
-    loss["drop_reasons"] = traced_by.drops_in(tables, "nic")
+    loss["drop_reasons"] = traced_by.drops_in(tables, found.evidence.missing, "nic")
     return Aspects(loss, None, traced_by.nic_figures(tables))
 
 
@@ -189,7 +189,7 @@ def _qdisc(found: Found) -> Aspects | None:
     return Aspects(
         {
             "dropped_packets": int(roots["dropped_packets"].sum()),
-            "drop_reasons": traced_by.drops_in(tables, "qdisc"),
+            "drop_reasons": traced_by.drops_in(tables, found.evidence.missing, "qdisc"),
         },
         _transit_order(found.transits),
         backpressure | traced_by.qdisc_figures(tables),
@@ -220,7 +220,7 @@ def _ip(found: Found) -> Aspects | None:
     loss: dict[str, Any] = {
         f"{name}_packets": v for name, v in _increase(table, ["node"], fields).items()
     }
-    loss["drop_reasons"] = traced_by.drops_in(found.evidence.tables, "ip")
+    loss["drop_reasons"] = traced_by.drops_in(found.evidence.tables, found.evidence.missing, "ip")
     loss["in_checksum_error_packets"] = _optional_increase(table, "in_checksum_errors")
     return Aspects(loss, None, {"in_ce_packets": _optional_increase(table, "in_ce_packets")})
 
@@ -250,7 +250,9 @@ def _socket(found: Found) -> Aspects | None:
         {
             "dropped_packets": socket.dropped_packets(table),
             **counters,
-            "drop_reasons": traced_by.drops_in(found.evidence.tables, "socket"),
+            "drop_reasons": traced_by.drops_in(
+                found.evidence.tables, found.evidence.missing, "socket"
+            ),
         },
         None,
         {

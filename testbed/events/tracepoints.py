@@ -92,7 +92,7 @@ class WakeUp(msgspec.Struct, frozen=True, kw_only=True):
     node: str
     process: str
     ready_ns: int
-    """sk_data_ready of the socket."""
+    """sk_data_ready of the socket; tcp_probe, shortly before it, on kernels that have none."""
     waking_ns: int
     """sched_waking: the kernel began to wake the process."""
     woken_ns: int | None

@@ -289,6 +289,28 @@ def test_a_switch_that_was_not_told_is_not_guessed() -> None:
     assert wakes(READY, WAKING, WOKEN, CALLED, RUNS) == [(1000, 3000, None, None)]
 
 
+def test_without_sk_data_ready_a_segment_with_payload_stands_for_it() -> None:
+    rows = (
+        CALLED,
+        received(1, "server-eth0"),
+        at("tcp:tcp_probe", 1, task=RELAY, sk=5, length_bytes=99),
+        WAKING, WOKEN, RUNS, CALLED,
+        received(2, "server-eth0"),
+        at("tcp:tcp_probe", 2, task=RELAY, sk=5, length_bytes=0),
+        WAKING, WOKEN, RUNS,
+    )  # fmt: skip
+    old = raw(*rows)
+    assert wake_ups(marked(old, NAMES)).height == 0
+    old.missing["sock:sk_data_ready"] = "not in this kernel"
+    assert wake_ups(marked(old, NAMES))["wakeup_ns"].to_list() == [3000]
+
+
+def test_what_the_kernel_cannot_say_is_null_and_not_zero() -> None:
+    tables = {"kernel_events": kernel_events(marked(raw(CALLED), NAMES))}
+    assert figures.drops_in(tables, {}, "tcp") == {}
+    assert figures.drops_in(tables, {"skb:kfree_skb": "not in this kernel"}, "tcp") is None
+
+
 @pytest.mark.parametrize(
     "rows",
     [
@@ -306,7 +328,7 @@ def test_figures_of_nothing_are_null_and_not_zero() -> None:
     assert set(figures.nic_figures({}).values()) == {None}
     assert set(figures.qdisc_figures({}).values()) == {None}
     assert figures.wakeup_figures({}) is None
-    assert figures.drops_in({}, "tcp") is None
+    assert figures.drops_in({}, {}, "tcp") is None
 
 
 def test_a_format_that_is_none() -> None:

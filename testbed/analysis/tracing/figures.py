@@ -9,17 +9,23 @@ import polars as pl
 
 from testbed.analysis.metrics.quantiles import nearest_rank
 from testbed.analysis.tracing.drops import DropLayer, drop_reasons
-from testbed.analysis.tracing.ownership import DEQUEUED, ENQUEUED, RECEIVED, SENDING
+from testbed.analysis.tracing.ownership import DEQUEUED, DROPPED, ENQUEUED, RECEIVED, SENDING
 
 Figures = dict[str, Any]
 _SHARES: Final = {"p50": 0.5, "p99": 0.99, "max": 1.0}
 Tables = Mapping[str, pl.DataFrame]
 
 
-def drops_in(tables: Tables, layer: DropLayer) -> dict[str, int] | None:
-    """Reason -> packets that the kernel dropped in a layer."""
+def drops_in(tables: Tables, missing: Mapping[str, str], layer: DropLayer) -> dict[str, int] | None:
+    """Reason -> packets that the kernel dropped in a layer.
+
+    Args:
+        tables: of the trace.
+        missing: events that were not recorded.
+        layer: which one.
+    """
     events = tables.get("kernel_events")
-    return None if events is None else drop_reasons(events)[layer]
+    return None if events is None or DROPPED in missing else drop_reasons(events)[layer]
 
 
 def nic_figures(tables: Tables) -> Figures:

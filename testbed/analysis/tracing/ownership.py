@@ -77,6 +77,8 @@ class Traced:
     softirqs: pl.DataFrame
     """See `softirqs.softirqs`."""
     names: Names
+    missing: Mapping[str, str]
+    """Event -> why it was not recorded."""
 
     @property
     def own(self) -> pl.DataFrame:
@@ -107,7 +109,7 @@ def marked(trace: Trace, names: Names) -> Traced:
     events = events.with_columns(
         own=own.fill_null(False), node=pl.coalesce("node", "socket_node")
     ).drop("socket_node")
-    return Traced(events, found, names)
+    return Traced(events, found, names, trace.missing)
 
 
 def kernel_events(traced: Traced) -> pl.DataFrame:

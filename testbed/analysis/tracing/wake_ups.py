@@ -4,6 +4,8 @@ Rules:
 
 - The kernel wakes whoever waits for a socket within `sk_data_ready`: the next `sched_waking` of
   that CPU is of it. A process that ran already is not woken, and has no row.
+- Kernels before 6.3 have no `sk_data_ready`. `tcp_probe` of a segment with payload stands for it
+  there, which comes some microseconds earlier.
 - `sched_wakeup` may come on another CPU, the one that is to run it (kernel/sched/core.c,
   ttwu_queue).
 - A process is seen to run by the `sched_switch` to it. Where something else of it is seen first,
@@ -43,8 +45,11 @@ def wake_ups(traced: Traced) -> pl.DataFrame:
         waking=pl.col("place").shift(-1).over("cpu"),
         woken_task=pl.col("subject").shift(-1).over("cpu"),
     )
+    ready = pl.col("event") == READY
+    if READY in traced.missing:
+        ready = (pl.col("event") == PROBED) & (pl.col("length_bytes") > 0)
     woken = steps.filter(
-        (pl.col("event") == READY)
+        ready
         & (pl.col("next_event") == WAKING)
         & pl.col("woken_task").is_in(list(names.processes))
         & pl.col("own")
