@@ -45,6 +45,7 @@ from testbed.recording.manifest import Manifest, read_manifest, write_manifest
 from testbed.recording.naming import claim_folder
 from testbed.recording.progress import Failure, Line, OnProgress, Phase, Warned, decode_progress
 from testbed.sandbox.launcher import Sandbox
+from testbed.sandbox.tracing import TraceAccess, instance_kept
 from testbed.scenario import Scenario
 from testbed.version import VERSION
 
@@ -245,7 +246,9 @@ def _live_argv(
     cpu: int | None,
     progress_fd: int | None,
     orders_fd: int | None = None,
+    traced: TraceAccess | None = None,
 ) -> list[str]:
+    traced = traced or TraceAccess()
     told = LiveConfig(
         root=str(layout.root.resolve()),
         scenario=scenario,
@@ -254,6 +257,8 @@ def _live_argv(
         relay_cpu=cpu,
         progress_fd=progress_fd,
         orders_fd=orders_fd,
+        trace_instance=traced.instance,
+        trace_missing=traced.reason,
         shell=progress_fd is None,
     )
     return [sys.executable, "-m", "testbed.live", msgspec.json.encode(told).decode()]
@@ -269,7 +274,11 @@ def _live(
         progress = closing.enter_context(os.fdopen(read, "rb"))
         stderr = closing.enter_context(os.fdopen(_new_log(log), "wb"))
         cpu = closing.enter_context(machine.cpu_kept_free())
-        argv = _live_argv(layout, scenario, seed, cpu=cpu, progress_fd=write, orders_fd=orders_fd)
+        traced = _traced(scenario, closing)
+        argv = _live_argv(
+            layout, scenario, seed,
+            cpu=cpu, progress_fd=write, orders_fd=orders_fd, traced=traced,
+        )  # fmt: skip
         inherited = [write] if orders_fd is None else [write, orders_fd]
         try:
             sandbox = closing.enter_context(
@@ -285,6 +294,13 @@ def _live(
         known = exit_code in (EXIT_WRONG_REQUEST, EXIT_MACHINE_CANNOT)
         failure = Failure(exit_code=exit_code if known else 4, message=message, where="live")
     return failure
+
+
+def _traced(scenario: Scenario, closing: contextlib.ExitStack) -> TraceAccess:
+    """An instance in tracefs for as long as `closing` is open, where the probes are to have one."""
+    if scenario.probes != "all":
+        return TraceAccess(reason=f"switched off (--probes {scenario.probes})")
+    return closing.enter_context(instance_kept())
 
 
 def _new_log(path: Path) -> int:

@@ -56,6 +56,8 @@ def _reasons(
     yield from _relay(found)
     yield from _delays(found)
     yield from _captures(found)
+    if any(p.kind == "tracer" and "failure" not in p.about for p in manifest.processes):
+        yield judge.trace_overruns(found.evidence.lost_trace_events)
     yield judge.balance(ledger)
     late = judge.load_generator(http.late_ns, manifest.scenario.load.rate_per_s)
     if late is not None:

@@ -26,7 +26,10 @@ from testbed.analysis.decode.qdisc import decode_link_names, decode_qdiscs
 from testbed.analysis.decode.samples import Samples
 from testbed.analysis.decode.sockets import decode_sockets
 from testbed.analysis.decode.syscalls import decode_syscalls
+from testbed.analysis.decode.tracepoints import decode_tracepoints
 from testbed.analysis.topology import Topology
+from testbed.analysis.tracing.tables import TABLES as TRACE_TABLES
+from testbed.analysis.tracing.tables import trace_tables
 from testbed.errors import RecordingError
 from testbed.events.asgi import AsgiExchange
 from testbed.events.http import HttpExchange
@@ -72,13 +75,15 @@ class Evidence:
     cut_logs: set[str] = field(default_factory=set)
     """Links whose log ends in the middle of a record."""
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
-    """nic qdisc ip tcp tcp_counters socket syscall connections event_loop asgi asgi_calls http:
-    those that were seen.
-    """
+    """nic qdisc ip tcp tcp_counters socket syscall connections event_loop asgi asgi_calls http
+    kernel_events softirqs receive_path wake_ups; those that were seen."""
+    lost_trace_events: int | None = None
+    """Events that the rings of the tracepoints lost; None: not known, or nothing was traced."""
     qdisc_bounds: pl.DataFrame | None = None
     """node, t_ns, started_ns, ended_ns of each qdisc sample."""
     missing: dict[str, str] = field(default_factory=dict)
-    """Table, or ``captures``, ``captures.<node>``, ``relay.<link>`` -> why it was not seen."""
+    """Table, or ``captures``, ``captures.<node>``, ``relay.<link>``, or a tracepoint
+    (``skb:kfree_skb``) -> why it was not seen."""
     damage: list[str] = field(default_factory=list)
     """What is cut or unreadable, in words."""
 
@@ -107,6 +112,7 @@ def load(layout: Layout, manifest: Manifest) -> Evidence:
     _event_loops(by_source.get("event_loop", []), evidence)
     _asgi(by_source.get("asgi", []), evidence)
     _http(by_source.get("http", []), evidence)
+    _tracepoints(by_source.get("tracepoints", []), evidence)
     return evidence
 
 
@@ -247,6 +253,18 @@ def _http(segments: list[Segment], evidence: Evidence) -> None:
         return {"http": http_table(segment, exchanges)}
 
     _collect("http", segments, evidence, decode)
+
+
+def _tracepoints(segments: list[Segment], evidence: Evidence) -> None:
+    for segment in segments:
+        for trace in _tried(segment, decode_tracepoints, evidence):
+            evidence.damage += trace.damage
+            evidence.lost_trace_events = trace.lost_events
+            evidence.tables |= trace_tables(trace, evidence.manifest)
+            evidence.missing |= trace.missing
+    for name in TRACE_TABLES:
+        if name not in evidence.tables:
+            evidence.missing[name] = "no tracepoints in the recording"
 
 
 def _collect(

@@ -10,6 +10,7 @@ import polars as pl
 from testbed.analysis.found import Aspects, Found
 from testbed.analysis.hosts import HostStreams
 from testbed.analysis.metrics import tcp
+from testbed.analysis.tracing.figures import drops_in
 
 _TCP_LOSS: Final = {
     "RetransSegs": "kernel_retransmitted_segments",
@@ -65,6 +66,7 @@ def tcp_aspects(found: Found) -> Aspects | None:
         _add_captured(found.hosts, order, pressure)
     for part, names in ((loss, _TCP_LOSS), (order, _TCP_ORDER), (pressure, _TCP_PRESSURE)):
         part |= counted(counters, names)
+    loss["drop_reasons"] = drops_in(found.evidence.tables, found.evidence.missing, "tcp")
     if samples is not None and samples.height:
         pressure |= _sampled(samples)
     return Aspects(loss, order, pressure)

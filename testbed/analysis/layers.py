@@ -27,6 +27,7 @@ from testbed.analysis.metrics.event_loop import loop_load
 from testbed.analysis.metrics.intervals import held_ns, peak_overlap
 from testbed.analysis.metrics.quantiles import nearest_rank
 from testbed.analysis.summary import Layer
+from testbed.analysis.tracing import figures as traced_by
 from testbed.analysis.transits import Transit
 from testbed.events import LAYERS
 
@@ -137,7 +138,10 @@ def _nic(found: Found) -> Aspects | None:
         "rx_errors": "rx_error_packets",
         "tx_errors": "tx_error_packets",
     }
-    return Aspects({names[name]: total[name] for name in _NIC}, None, None)
+    tables = found.evidence.tables
+    loss: dict[str, Any] = {names[name]: total[name] for name in _NIC}
+    loss["drop_reasons"] = traced_by.drops_in(tables, found.evidence.missing, "nic")
+    return Aspects(loss, None, traced_by.nic_figures(tables))
 
 
 _NIC: Final = ("rx_dropped", "tx_dropped", "rx_errors", "tx_errors")
@@ -182,10 +186,14 @@ def _qdisc(found: Found) -> Aspects | None:
         backpressure |= {
             "node_transit_ns_p50": p50, "node_transit_ns_p99": p99, "node_transit_ns_max": most,
         }  # fmt: skip
+    tables = found.evidence.tables
     return Aspects(
-        {"dropped_packets": int(roots["dropped_packets"].sum())},
+        {
+            "dropped_packets": int(roots["dropped_packets"].sum()),
+            "drop_reasons": traced_by.drops_in(tables, found.evidence.missing, "qdisc"),
+        },
         _transit_order(found.transits),
-        backpressure,
+        backpressure | traced_by.qdisc_figures(tables),
     )
 
 
@@ -213,6 +221,7 @@ def _ip(found: Found) -> Aspects | None:
     loss: dict[str, Any] = {
         f"{name}_packets": v for name, v in _increase(table, ["node"], fields).items()
     }
+    loss["drop_reasons"] = traced_by.drops_in(found.evidence.tables, found.evidence.missing, "ip")
     loss["in_checksum_error_packets"] = _optional_increase(table, "in_checksum_errors")
     return Aspects(loss, None, {"in_ce_packets": _optional_increase(table, "in_ce_packets")})
 
@@ -239,7 +248,13 @@ def _socket(found: Found) -> Aspects | None:
     send = ("send_allocated_bytes", "send_buffer_bytes")
     connections = table.filter(pl.col("state") != "LISTEN")
     return Aspects(
-        {"dropped_packets": socket.dropped_packets(table), **counters},
+        {
+            "dropped_packets": socket.dropped_packets(table),
+            **counters,
+            "drop_reasons": traced_by.drops_in(
+                found.evidence.tables, found.evidence.missing, "socket"
+            ),
+        },
         None,
         {
             "peak_receive_fill_ratio": socket.peak_fill_ratio(table, *receive),
@@ -252,6 +267,16 @@ def _socket(found: Found) -> Aspects | None:
             "time_accept_queue_full_ns": socket.accept_queue_full_ns(table),
         },
     )
+
+
+def _syscall(found: Found) -> Aspects | None:
+    called = syscall_aspects(found)
+    if called is None and found.table("wake_ups") is None:
+        return None
+    woken = traced_by.wakeup_figures(found.evidence.tables)
+    if called is None:
+        return Aspects(None, None, woken)
+    return Aspects(called.loss, called.reordering, {**(called.backpressure or {}), **woken})
 
 
 def _event_loop(found: Found) -> Aspects | None:
@@ -327,7 +352,7 @@ _READERS: Final[Mapping[str, Callable[[Found], Aspects | None]]] = {
     "ip": _ip,
     "tcp": tcp_aspects,
     "socket": _socket,
-    "syscall": syscall_aspects,
+    "syscall": _syscall,
     "event_loop": _event_loop,
     "asgi": _asgi,
     "http": _http,

@@ -130,6 +130,18 @@ class ConnectionSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class ReceiveSeries:
+    """How long received segments took from the device to the receive buffer of their socket."""
+
+    start: str
+    """The first step that was seen: ``netif_rx`` ..."""
+    segments: int
+    """How many there were."""
+    duration_ns: list[int]
+    """By size; of many at most MAX_POINTS, evenly spread."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeMark:
     """A change of a link's settings while the load ran."""
 
@@ -156,6 +168,8 @@ class Series:
     delays: list[DelaySeries] = field(default_factory=list)
     connections: list[ConnectionSeries] = field(default_factory=list)
     """At most 32, those that sent and received the most."""
+    receives: list[ReceiveSeries] = field(default_factory=list)
+    """One for each first step; empty without tracepoints."""
     changes: list[ChangeMark] = field(default_factory=list)
     """By time; what was never changed has none, and no reason in `missing`."""
     missing: dict[str, str] = field(default_factory=dict)

@@ -21,6 +21,7 @@ from testbed.analysis.series import (
     LatencySeries,
     LossSeries,
     QueueSeries,
+    ReceiveSeries,
     Series,
     ThroughputSeries,
 )
@@ -101,6 +102,7 @@ def build_series(root: Path) -> Series:
         connections=_connections(
             tables.events("tcp", "connections"), tables.events("socket", "connections"), origin
         ),
+        receives=_receives(tables.events("receive_path", "")),
         changes=[
             ChangeMark(change.at_ns - origin, change.link, change.direction, change.text)
             for change in manifest.changes[:MAX_POINTS]
@@ -142,6 +144,18 @@ def _crossings(tables: _Tables, topology: Topology) -> dict[tuple[str, str], pl.
                 "copy",
                 (pl.col("fate") == "lost").alias("lost"),
             )
+    return found
+
+
+def _receives(table: pl.DataFrame | None) -> list[ReceiveSeries]:
+    if table is None:
+        return []
+    known = table.drop_nulls("interrupt_to_socket_ns").sort("interrupt_to_socket_ns")
+    found = []
+    for (start,), rows in sorted(known.group_by("start"), key=lambda part: str(part[0])):
+        values = rows["interrupt_to_socket_ns"].to_numpy()
+        places = np.unique(np.linspace(0, values.size - 1, MAX_POINTS).astype(np.intp))
+        found.append(ReceiveSeries(str(start), values.size, values[places].tolist()))
     return found
 
 

@@ -189,6 +189,14 @@ def capture_drops(dropped_packets: int | None, captured_packets: int) -> Reason:
     )
 
 
+def trace_overruns(lost_events: int | None) -> Reason:
+    """Events that the kernel's trace rings lost: what they miss looks like nothing happened."""
+    check = "trace ring overruns"
+    if lost_events is None:
+        return not_made(check, "the trace ended before its counts were written")
+    return _counted(check, lost_events, "the rings of the tracepoints lost {} events", "events")
+
+
 def balance(ledger: Ledger) -> Reason:
     """Whether each observed row of the ledger balances."""
     judged = [row for row in ledger.rows if row.balanced is not None]
@@ -423,14 +431,14 @@ def packet_sizes(longest_bytes: int, where: str) -> Reason:
     )
 
 
-def _counted(check: str, count: int, message: str) -> Reason:
+def _counted(check: str, count: int, message: str, unit: str = "packets") -> Reason:
     return Reason(
         check=check,
         status="invalid" if count else "faithful",
         message=message.format(count or "no"),
         value=count,
         bound=0,
-        unit="packets",
+        unit=unit,
     )
 
 

@@ -29,7 +29,7 @@ from testbed.errors import (
     ScenarioError,
     TestbedError,
 )
-from testbed.live import machine, observers, workload
+from testbed.live import machine, observers, tracer, workload
 from testbed.live.config import LiveConfig
 from testbed.live.drain import wait_until_quiet
 from testbed.live.links import LinkControl
@@ -41,7 +41,14 @@ from testbed.network.plan import NetworkPlan, make_plan
 from testbed.network.tools import Toolbox
 from testbed.network.topology import Topo, load_topology
 from testbed.recording.layout import Layout, write_atomically
-from testbed.recording.manifest import AppliedChange, Clock, CpuShare, read_manifest, write_manifest
+from testbed.recording.manifest import (
+    AppliedChange,
+    Clock,
+    CpuShare,
+    ProbeRecord,
+    read_manifest,
+    write_manifest,
+)
 from testbed.recording.progress import (
     LOAD_PHASE,
     OnProgress,
@@ -141,10 +148,14 @@ class Experiment:
             nodes=list(network.nodes),
             links=list(network.plan.links),
             link_backend="kernel" if "kernel" in wires else "relay",
-            probes=observers.probe_records(self._config.scenario.probes, network.plan),
+            probes=self._probe_records(network.plan, self._config.trace_missing),
             warnings=[*self._manifest.warnings, *network.plan.warnings],
             clock_start=_clock(),
         )
+
+    def _probe_records(self, plan: NetworkPlan, trace_missing: str) -> list[ProbeRecord]:
+        records = observers.probe_records(self._config.scenario.probes, plan)
+        return tracer.with_tracepoints(records, trace_missing)
 
     def _start(self, network: Network) -> workload.Clients:
         """Starts all processes at once, then waits for each to be ready."""
@@ -157,8 +168,12 @@ class Experiment:
             interval_ns = observers.SAMPLE_INTERVAL_NS[probes]
             observers.start_sampler(processes, layout, network, interval_ns)
             observers.start_captures(processes, layout, plan, probes)
+            tracer.start_tracer(processes, layout, plan, config)
             observers.wait_for_sampler(processes)
             observers.wait_for_captures(processes)
+            if untraced := tracer.wait_for_tracer(processes):
+                self._note(probes=self._probe_records(plan, untraced))
+                self._warn(f"no tracepoints: {untraced}")
         workload.wait_for_servers(processes, self._stopped)
         clients.wait_until_ready(self._stopped)
         return clients
@@ -198,6 +213,8 @@ class Experiment:
                 ran_ns=now.ran_ns - before.ran_ns, waited_ns=now.waited_ns - before.waited_ns
             )
         for process in self._processes.all:
+            if "failure" in process.about:
+                continue  # it could not begin, and said so; the run does without it
             if process.kind != "load" and process.exit_code is not None:
                 raise process.died("during the load")
 
@@ -234,7 +251,8 @@ class Experiment:
         self._stopped.raises = False
         self._end_applications()
         first: TestbedError | None = None
-        for step in (self._end_sampler, self._end_captures, self._end_relay):
+        steps = (self._end_sampler, self._end_tracer, self._end_captures, self._end_relay)
+        for step in steps:
             try:
                 step()
             except TestbedError as error:
@@ -246,6 +264,9 @@ class Experiment:
 
     def _end_sampler(self) -> None:
         observers.end_sampler(self._processes)
+
+    def _end_tracer(self) -> None:
+        tracer.end_tracer(self._processes)
 
     def _end_captures(self) -> None:
         failed = self._manifest.state != "complete"

@@ -22,5 +22,9 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Descriptor of a pipe for lines of JSON (testbed.recording.progress); None with a shell."""
     orders_fd: int | None = None
     """Descriptor of a pipe with orders (testbed.recording.progress.Order); None: there are none."""
+    trace_instance: str = ""
+    """Name of an instance in tracefs, made already; empty: there is none."""
+    trace_missing: str = ""
+    """Why there is none."""
     shell: bool = False
     """Give the terminal to Mininet's command line instead of making a load."""

@@ -27,7 +27,7 @@ from testbed.network.tools import find_tool
 from testbed.recording.layout import Layout
 from testbed.recording.manifest import ProcessRecord
 
-Kind: TypeAlias = Literal["server", "load", "relay", "sampler", "capture"]
+Kind: TypeAlias = Literal["server", "load", "relay", "sampler", "capture", "tracer"]
 _PATIENT_S: Final = (2.0, 1.0)
 _HURRIED_S: Final = (0.25, 0.15)
 """How long a process may take to end after its lifeline closed, and then after SIGTERM."""

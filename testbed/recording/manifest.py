@@ -143,7 +143,7 @@ class ProcessRecord(_Record, frozen=True, kw_only=True):
     """A process of the run."""
 
     name: str
-    kind: Literal["server", "load", "relay", "sampler", "capture"]
+    kind: Literal["server", "load", "relay", "sampler", "capture", "tracer"]
     node: str
     exit_code: int | None = None
     about: dict[str, int | str] = {}

@@ -177,6 +177,46 @@ def queue_length(series: Series, bottlenecks: frozenset[Way] = frozenset()) -> C
     return Chart(data, layout)
 
 
+def receive_path(series: Series) -> Chart | None:
+    """The share of received segments that were in their socket's buffer within a time.
+
+    None where no tracepoints were read. The dashed lines are what is often said: 10 to 100 us.
+    """
+    known = [one for one in series.receives if one.duration_ns]
+    if not known:
+        return None
+    said_ns = (10_000, 100_000)
+    layout = axes.layout("from the device to the socket", "segments (%)")
+    ordered = sorted([*said_ns, *(ns for one in known for ns in one.duration_ns)])
+    unit = axes.latency_axis(layout["xaxis"], ordered)
+    layout["yaxis"]["range"] = [0, 103]
+    layout["hovermode"] = "x"
+    data: list[axes.Json] = []
+    for place, one in enumerate(known):
+        x = [ns / unit.size for ns in one.duration_ns]
+        count = len(x)
+        curve = axes.line(place, f"from {one.start}", [x[0], *x], visible=True)
+        curve |= {
+            "y": [0, *(100 * (rank + 1) / count for rank in range(count))],
+            "text": [scale.duration(ns) for ns in (one.duration_ns[0], *one.duration_ns)],
+            "hovertemplate": "%{y:.1f} % within %{text}",
+        }
+        curve["line"]["shape"] = "hv"
+        data.append(curve)
+    data += [
+        {
+            "type": "scatter",
+            "mode": "lines",
+            "x": [ns / unit.size] * 2,
+            "y": [0, 100],
+            "line": {"color": "--limit", "width": 1.5, "dash": "dash"},
+            "hoverinfo": "skip",
+        }
+        for ns in said_ns
+    ]
+    return Chart(data, layout)
+
+
 def _marks(
     points: Sequence[Any],
     unit: axes.Unit,

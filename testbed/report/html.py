@@ -140,6 +140,7 @@ def render(
             name: one.sentence for name, one in charts.items() if isinstance(one, figures.NoChart)
         },
         thinned=sum(one.left_out for one in series.latency),
+        receives="receive" in charts,
         warnings=list(dict.fromkeys([*summary.warnings, *manifest.warnings])),
         plotly=_plotly() if drawn else "",
         nothing=scale.NOTHING,
@@ -185,7 +186,9 @@ def _charts(
         for way, one in (("forward", link.forward), ("reverse", link.reverse))
         if one.bottleneck
     )
+    received = figures.receive_path(series)
     return {
+        **({} if received is None else {"receive": received}),
         "latency": figures.latency_over_time(series),
         "distribution": figures.latency_distribution(series, latencies_ns),
         "throughput": figures.throughput(series),

@@ -59,9 +59,19 @@ _WORDS: Final[Mapping[str, str]] = {
     "time_waiting_connected_ns": "time connecting",
     "single_send_wait_ns": "one wait in send",
     "single_receive_wait_ns": "one wait in receive",
+    "received_in_softirq_packets": "packets received in a softirq",
+    "received_in_process_packets": "packets received in a system call",
+    "unseen_switches": "wake-ups of unknown length",
+    "wakeups": "wake-ups",
+    "wakeup_ns": "wake-up",
 }
 """Where the name alone would not be understood."""
-_TOTALS: Final = frozenset({"sent_packets", "requests", "busy_ns", "system_calls"})
+_TOTALS: Final = frozenset(
+    {
+        "sent_packets", "requests", "busy_ns", "received_in_softirq_packets",
+        "received_in_process_packets", "wakeups", "unseen_switches", "system_calls",
+    }
+)  # fmt: skip
 """What the others are a part of: neither good nor bad, so no news."""
 _EXTREMES: Final = frozenset({"longest", "largest", "maximum", "minimum", "most", "peak"})
 """First words of numbers that are no amounts: "longest run 3 packets"."""

@@ -89,6 +89,44 @@ def outer_process_exists(process: int) -> bool:
     return True
 
 
+def outer_ids() -> dict[int, int]:
+    """The processes of this PID namespace: id in here -> id in the outermost one (NSpid, proc(5)).
+
+    For a process of a sandbox; traces of the kernel carry the outer ids.
+    """
+    outer = int(os.environ[OUTER_PROC_VARIABLE])
+    own = Path("/proc/self/ns/pid").stat().st_ino
+    found = {}
+    for entry in os.listdir(outer):
+        if not entry.isdigit():
+            continue
+        try:
+            if os.stat(f"{entry}/ns/pid", dir_fd=outer).st_ino != own:
+                continue
+            status = os.open(f"{entry}/status", os.O_RDONLY | os.O_CLOEXEC, dir_fd=outer)
+        except OSError:  # it has ended, or is none of ours to look at
+            continue
+        with os.fdopen(status, encoding="utf-8", errors="replace") as file:
+            ids = next((line.split()[1:] for line in file if line.startswith("NSpid:")), [])
+        if ids:
+            found[int(ids[-1])] = int(ids[0])
+    return found
+
+
+def outer_threads(outer_id: int) -> list[int]:
+    """The outer ids of the threads of a process but its first, as there are now."""
+    outer = int(os.environ[OUTER_PROC_VARIABLE])
+    try:
+        tasks = os.open(f"{outer_id}/task", os.O_RDONLY | os.O_DIRECTORY, dir_fd=outer)
+    except OSError:  # it has ended
+        return []
+    try:
+        with os.scandir(tasks) as entries:
+            return sorted(int(one.name) for one in entries if int(one.name) != outer_id)
+    finally:
+        os.close(tasks)
+
+
 def prepare_mounts() -> None:
     """Makes the mounts of the sandbox; to be called by its PID 1.
 

@@ -63,7 +63,7 @@ def test_23_queue_drops_are_no_loss_of_the_link(tmp_path: Path) -> None:
     summary = analyse(run.write(tmp_path / "run").root)
     assert summary.links["client-r1"]["reverse"].queue_dropped_packets == 23
     assert summary.links["client-r1"]["reverse"].lost_packets == 0
-    assert summary.layers["qdisc"].loss == {"dropped_packets": 23}
+    assert summary.layers["qdisc"].loss == {"dropped_packets": 23, "drop_reasons": None}
     rows = {row.what: row for row in summary.ledger.rows}
     assert (rows["r1: forwarding"].dropped, rows["r1: forwarding"].balanced) == (23, True)
     assert rows["tcp: retransmissions"].dropped == 23

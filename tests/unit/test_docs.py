@@ -21,7 +21,8 @@ import typer.main
 from testbed import cli, errors, pytest_plugin
 from testbed.analysis import checks, summary, verdict
 from testbed.analysis.analyse import analyse
-from testbed.events import LAYERS
+from testbed.events import LAYERS, tracepoints
+from testbed.probes.tracepoints import EVENTS
 from testbed.recording import manifest
 from testbed.scenario import catalogue, model
 from tests.builders.frames import ACK, SYN, tcp
@@ -121,6 +122,24 @@ def test_an_event_page_has_its_sections_and_every_field(layer: str) -> None:
 def test_every_layer_has_events() -> None:
     modules = {path.stem for path in (ROOT / "testbed" / "events").glob("*.py")}
     assert set(LAYERS) <= modules
+
+
+def test_the_page_of_tracepoints_has_its_sections_and_every_field() -> None:
+    page = REFERENCE / "tracepoints.md"
+    assert headings(page, 2) == EVENT_SECTIONS
+    assert names_of_types(page) == structs(tracepoints)
+
+
+def test_the_page_of_tracepoints_has_every_event() -> None:
+    text = (REFERENCE / "tracepoints.md").read_text(encoding="utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if re.match(r"\| `\w+:", line)]
+    named = []
+    for row in rows:
+        system = row.partition(":")[0].strip(" `")
+        named += [
+            f"{system}:{name.partition(':')[2] or name}" for name in re.findall(r"`([\w:]+)`", row)
+        ]
+    assert sorted(named) == sorted(EVENTS)
 
 
 def test_summary_page_has_every_field() -> None:

@@ -1,0 +1,241 @@
+"""Which events of the kernel are the run's, and of which packet, interface, node and process.
+
+Rules:
+
+- Tracepoints fire for the whole machine. An event is the run's when it names one of its interfaces,
+  is of a packet that one of those was named for, of a socket that one of its processes used, or of
+  one of its processes.
+- A packet is known by the address of its buffer, which is used again: `_packets` says where one
+  stay in a buffer ends and the next begins.
+- Another run may have interfaces of the same names. What happens in a system call of a process that
+  is none of ours is not ours, and neither is the packet.
+
+Source of the flags: include/linux/trace_events.h, enum trace_flag_type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+import polars as pl
+
+from testbed.analysis.decode.schema import from_columns
+from testbed.analysis.decode.tracepoints import Trace
+from testbed.analysis.tracing.softirqs import softirqs
+from testbed.events.tracepoints import KernelEvent
+from testbed.recording.manifest import Manifest
+
+_IN_INTERRUPT: Final = 0x08 | 0x40
+_IN_SOFTIRQ: Final = 0x10
+QUEUED, RECEIVED, STACKED = "net:net_dev_queue", "net:netif_receive_skb", "net:netif_rx"
+SENDING, SENT = "net:net_dev_start_xmit", "net:net_dev_xmit"
+ENQUEUED, DEQUEUED = "qdisc:qdisc_enqueue", "qdisc:qdisc_dequeue"
+PROBED, COPIED, DROPPED = "tcp:tcp_probe", "skb:skb_copy_datagram_iovec", "skb:kfree_skb"
+READY = "sock:sk_data_ready"
+FORK: Final = "sched:sched_process_fork"
+SWITCH: Final = "sched:sched_switch"
+RETRANSMITTED: Final = "tcp:tcp_retransmit_skb"
+STATE: Final = "sock:inet_sock_set_state"
+_SOCKET_CALLS: Final = ("sock:sock_send_length", "sock:sock_recv_length", STATE)
+_PROMPT_NS: Final = 1_000_000
+"""A segment without payload is dropped at once or not at all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Names:
+    """Who is who in the manifest."""
+
+    node_of_interface: Mapping[str, str]
+    processes: Mapping[int, tuple[str, str]]
+    """Outer id -> name and node."""
+
+
+def names_of(trace: Trace, manifest: Manifest) -> Names:
+    """The names of a run's interfaces and processes, threads and children of these included."""
+    interfaces = {i.name: node.name for node in manifest.nodes for i in node.interfaces}
+    processes = {
+        number: (one.name, one.node)
+        for one in trace.processes
+        for number in (one.outer_id, *one.threads)
+    }
+    forks = trace.events.filter(pl.col("event") == FORK).select("previous", "subject")
+    for parent, child in forks.iter_rows():
+        if parent in processes:
+            processes[child] = processes[parent]
+    return Names(interfaces, processes)
+
+
+@dataclass(frozen=True, slots=True)
+class Traced:
+    """A trace with what is the run's."""
+
+    events: pl.DataFrame
+    """All events: the raw table and `place` (its row; rows are in the order of time), `context`,
+    `own`, and of the run's events `node`, `interface` and `packet`."""
+    softirqs: pl.DataFrame
+    """See `softirqs.softirqs`."""
+    names: Names
+    missing: Mapping[str, str]
+    """Event -> why it was not recorded."""
+
+    @property
+    def own(self) -> pl.DataFrame:
+        """The run's events alone."""
+        return self.events.filter("own")
+
+
+def marked(trace: Trace, names: Names) -> Traced:
+    """Finds the run's events in a trace."""
+    events = _with_context(trace.events.with_row_index("place").cast({"place": pl.Int64}))
+    packets = _packets(events, names)
+    events = events.join(packets, on="place", how="left", maintain_order="left")
+    sockets = _sockets(events, names)
+    events = events.join(sockets, on="sk", how="left", maintain_order="left")
+    ours = list(names.processes)
+    found = softirqs(events)
+    mine = found.filter("own")
+    in_softirq = pl.concat([mine["entry"], mine["exit"], mine["raised"]]).drop_nulls()
+    alone = pl.col("skb").is_null() | (pl.col("event") == RETRANSMITTED)
+    # A socket's address is used again, too: where its packet is known, that decides.
+    own = (
+        pl.col("packet").is_not_null()
+        | alone & pl.col("socket_node").is_not_null()
+        | pl.col("event").str.starts_with("sched:")
+        & (pl.col("subject").is_in(ours) | pl.col("previous").is_in(ours))
+        | pl.col("place").is_in(in_softirq.implode())
+    )
+    events = events.with_columns(
+        own=own.fill_null(False), node=pl.coalesce("node", "socket_node")
+    ).drop("socket_node")
+    return Traced(events, found, names, trace.missing)
+
+
+def kernel_events(traced: Traced) -> pl.DataFrame:
+    """Table of KernelEvent, by time."""
+    own, names = traced.own, traced.names
+    ours = list(names.processes)
+    about = (
+        pl.when(pl.col("event") == SWITCH)
+        .then(
+            pl.when(pl.col("subject").is_in(ours))
+            .then(pl.col("subject"))
+            .otherwise(pl.col("previous"))
+        )
+        .otherwise(pl.coalesce("subject", "task"))
+    )
+    process = _mapped(about, {number: name for number, (name, _) in names.processes.items()})
+    where = _mapped(about, {number: node for number, (_, node) in names.processes.items()})
+    scheduled = pl.col("event").str.starts_with("sched:")
+    table = own.select(
+        "t_ns", "cpu", "event", "context",
+        process_id=about,
+        process=process,
+        node=pl.when(scheduled).then(where).otherwise(pl.col("node")),
+        interface="interface",
+        packet=_dense("packet"),
+        socket=_dense("sk"),
+        local_port="local_port",
+        remote_port="remote_port",
+        length_bytes="length_bytes",
+        result="result",
+        reason="reason",
+    )  # fmt: skip
+    return from_columns(KernelEvent, {name: table[name] for name in table.columns})
+
+
+def _dense(column: str) -> pl.Expr:
+    """Small numbers in the place of addresses of the kernel, which are nobody's business."""
+    return pl.col(column).rank("dense").cast(pl.Int64)
+
+
+def _mapped(values: pl.Expr, known: Mapping[int, str] | Mapping[str, str]) -> pl.Expr:
+    return values.replace_strict(dict(known), default=None, return_dtype=pl.String)
+
+
+def _with_context(events: pl.DataFrame) -> pl.DataFrame:
+    flags = pl.col("flags").fill_null(0)
+    return events.with_columns(
+        context=pl.when(flags & _IN_INTERRUPT != 0)
+        .then(pl.lit("interrupt"))
+        .when(flags & _IN_SOFTIRQ != 0)
+        .then(pl.lit("softirq"))
+        .otherwise(pl.lit("process"))
+    )
+
+
+def _packets(events: pl.DataFrame, names: Names) -> pl.DataFrame:
+    """By place: packet (a stay in a buffer), node, interface; of the run's packets alone.
+
+    - A packet that a router forwards or a veth pair hands over keeps its buffer: its stay goes on.
+    - What a driver took (a TAP device: the relay read it), TCP consumed or a process read out is
+      over without an event of its own.
+    """
+    seen = events.filter(pl.col("skb").is_not_null() & (pl.col("event") != RETRANSMITTED))
+    seen = seen.sort("skb", "place").with_columns(
+        named_node=_mapped(pl.col("name"), names.node_of_interface)
+    )
+    event = pl.col("event")
+    seen = seen.with_columns(
+        **{
+            f"{column}_{back}": pl.col(column).shift(back).over("skb")
+            for column, back in (
+                ("event", 1),
+                ("event", 2),
+                ("named_node", 1),
+                ("name", 1),
+                ("cpu", 1),
+            )
+        },
+        since=pl.col("t_ns").diff().over("skb"),
+        length_1=pl.col("length_bytes").shift(1).over("skb"),
+    )
+    last = pl.col("event_1")
+    stacked = (last == STACKED) | (last == SENT) & (pl.col("event_2").fill_null("") == STACKED)
+    # A host that answers on the same interface does so in a buffer of its own.
+    forwarded = (
+        (last == RECEIVED)
+        & (pl.col("named_node_1") == pl.col("named_node"))
+        & (pl.col("name_1") != pl.col("name"))
+    )
+    prompt = (pl.col("cpu_1") == pl.col("cpu")) & (pl.col("since") < _PROMPT_NS)
+    acknowledged = (last == PROBED) & (pl.col("length_1") == 0)
+    begins = (
+        last.is_null()
+        | (last == DROPPED)
+        | (event == STACKED) & (last != SENDING)
+        | (event == RECEIVED) & ~stacked
+        | (event == QUEUED) & ~forwarded.fill_null(False)
+        | (event == DROPPED) & (last.is_in([SENT, COPIED]) | acknowledged & ~prompt)
+    )
+    seen = seen.with_columns(packet=begins.fill_null(True).cum_sum().cast(pl.Int64))
+    seen = seen.with_columns(
+        node=pl.col("named_node").forward_fill().over("packet"),
+        interface=pl.col("name").forward_fill().over("packet"),
+        foreign=(
+            (pl.col("context") == "process")
+            & (pl.col("task") != 0)
+            & ~pl.col("task").is_in(list(names.processes))
+        )
+        .any()
+        .over("packet"),
+    )
+    return seen.filter(pl.col("node").is_not_null() & ~pl.col("foreign")).select(
+        "place", "packet", "node", "interface"
+    )
+
+
+def _sockets(events: pl.DataFrame, names: Names) -> pl.DataFrame:
+    """By sk: the node of sockets that a process of the run called, or that got a packet of it."""
+    # The relay is in no node: a change of state that its writing brings about tells nothing.
+    nodes = {number: node for number, (_, node) in names.processes.items() if node}
+    calls = events.filter(
+        pl.col("event").is_in(_SOCKET_CALLS)
+        & pl.col("task").is_in(list(nodes))
+        & (pl.col("context") == "process")
+    ).select("sk", socket_node=_mapped(pl.col("task"), nodes))
+    probes = events.filter((pl.col("event") == PROBED) & pl.col("packet").is_not_null()).select(
+        "sk", socket_node="node"
+    )
+    return pl.concat([calls, probes]).drop_nulls().unique("sk", keep="first", maintain_order=True)
