@@ -121,6 +121,44 @@ def test_softirqs_wait_from_the_first_time_they_are_raised(loopback: Traced) -> 
     assert (seen["entry_ns"] > seen["raised_ns"]).all()
 
 
+def test_a_probe_that_names_no_packet_is_of_the_one_just_received(trace: Trace) -> None:
+    # As kernels before 6.10 have it.
+    probe = pl.col("event") == "tcp:tcp_probe"
+    skb = pl.when(probe).then(None).otherwise("skb").alias("skb")
+    sk = pl.when(probe).then(None).otherwise("sk").alias("sk")
+    old = Trace(trace.events.with_columns(skb, sk), [], {}, 0)
+    names = Names({"lo": "server"}, {TASK: ("server", "server")})
+    paths = receive_paths(marked(old, names)).filter(pl.col("payload_bytes") > 0)
+    assert (
+        paths.rows()
+        == receive_paths(marked(trace, names)).filter(pl.col("payload_bytes") > 0).rows()
+    )
+
+
+def test_a_probe_without_a_packet_before_it_has_none() -> None:
+    probe = {"event": "tcp:tcp_probe", "task": RELAY, "local_port": 8000}
+    seen = packets_of(received(1, "server-eth0"), probe, probe, {**probe, "cpu": 1})
+    assert [packet is None for packet in seen] == [False, False, True, True]
+
+
+def test_a_poll_is_the_runs_when_its_softirq_is() -> None:
+    def softirq(event: str, cpu: int) -> dict[str, Any]:
+        return {"event": f"irq:softirq_{event}", "reason": "NET_RX", "cpu": cpu, "flags": 0x10}
+
+    def poll(cpu: int) -> dict[str, Any]:
+        return {"event": "napi:napi_poll", "cpu": cpu, "flags": 0x10}
+
+    received_there = at("net:netif_receive_skb", 1, "server-eth0", cpu=1, flags=0x10)
+    own = marked(
+        raw(
+            softirq("entry", 0), softirq("entry", 1), received_there, poll(0), poll(1),
+            softirq("exit", 0), softirq("exit", 1), poll(1),
+        ),
+        NAMES,
+    ).own  # fmt: skip
+    assert own.filter(pl.col("event") == "napi:napi_poll")["place"].to_list() == [4]
+
+
 def test_without_names_nothing_is_the_runs(trace: Trace) -> None:
     assert kernel_events(marked(trace, Names({}, {}))).height == 0
     foreign = marked(trace, Names({"lo": "server"}, {STRANGER: ("server", "server")}))
@@ -375,6 +413,15 @@ def test_damaged_pages_cost_themselves_alone(tmp_path: Path, cut: int) -> None:
     assert trace.events.height >= 77
     assert trace.lost_events is None
     assert trace.damage
+
+
+def test_a_trace_that_was_cut_before_its_counts_knows_that_it_lost_some(tmp_path: Path) -> None:
+    real = Segment(DATA / "loopback.seg")
+    pages = [frame.payload for frame in real.frames() if frame.kind == "cpu0"]
+    after_loss = pages[0][:11] + b"\x80" + pages[0][12:]
+    about = real.header.about
+    assert decode_tracepoints(segment(tmp_path, about, *pages)).lost_events is None
+    assert decode_tracepoints(segment(tmp_path, about, *pages, after_loss)).lost_events == 1
 
 
 def test_filters_keep_to_the_run() -> None:

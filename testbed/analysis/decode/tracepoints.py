@@ -118,6 +118,8 @@ def decode_tracepoints(segment: Segment) -> Trace:
             pages.append(frame.payload)
             cpus.append(int(frame.kind.removeprefix("cpu") or 0))
     walked = walk(pages, page_bytes)
+    if lost is None and walked.lost_before.any():
+        lost = int(walked.lost_before.sum())  # at least: each such page says that some were
     damage = []
     if walked.damaged_pages:
         damage.append(

@@ -23,7 +23,7 @@ import polars as pl
 
 from testbed.analysis.decode.schema import from_columns
 from testbed.analysis.decode.tracepoints import Trace
-from testbed.analysis.tracing.softirqs import softirqs
+from testbed.analysis.tracing.softirqs import containing, softirqs
 from testbed.events.tracepoints import KernelEvent
 from testbed.recording.manifest import Manifest
 
@@ -33,7 +33,7 @@ QUEUED, RECEIVED, STACKED = "net:net_dev_queue", "net:netif_receive_skb", "net:n
 SENDING, SENT = "net:net_dev_start_xmit", "net:net_dev_xmit"
 ENQUEUED, DEQUEUED = "qdisc:qdisc_enqueue", "qdisc:qdisc_dequeue"
 PROBED, COPIED, DROPPED = "tcp:tcp_probe", "skb:skb_copy_datagram_iovec", "skb:kfree_skb"
-READY = "sock:sk_data_ready"
+READY, POLL = "sock:sk_data_ready", "napi:napi_poll"
 FORK: Final = "sched:sched_process_fork"
 SWITCH: Final = "sched:sched_switch"
 RETRANSMITTED: Final = "tcp:tcp_retransmit_skb"
@@ -89,6 +89,7 @@ class Traced:
 def marked(trace: Trace, names: Names) -> Traced:
     """Finds the run's events in a trace."""
     events = _with_context(trace.events.with_row_index("place").cast({"place": pl.Int64}))
+    events = _with_probed_packets(events)
     packets = _packets(events, names)
     events = events.join(packets, on="place", how="left", maintain_order="left")
     sockets = _sockets(events, names)
@@ -96,7 +97,11 @@ def marked(trace: Trace, names: Names) -> Traced:
     ours = list(names.processes)
     found = softirqs(events)
     mine = found.filter("own")
-    in_softirq = pl.concat([mine["entry"], mine["exit"], mine["raised"]]).drop_nulls()
+    polls = events.filter(pl.col("event") == POLL)
+    polled = containing(mine, polls["place"].to_numpy(), polls["cpu"].to_numpy()) >= 0
+    in_softirq = pl.concat(
+        [mine["entry"], mine["exit"], mine["raised"], polls["place"].filter(pl.Series(polled))]
+    ).drop_nulls()
     alone = pl.col("skb").is_null() | (pl.col("event") == RETRANSMITTED)
     # A socket's address is used again, too: where its packet is known, that decides.
     own = (
@@ -163,6 +168,28 @@ def _with_context(events: pl.DataFrame) -> pl.DataFrame:
         .then(pl.lit("softirq"))
         .otherwise(pl.lit("process"))
     )
+
+
+def _with_probed_packets(events: pl.DataFrame) -> pl.DataFrame:
+    """Gives `tcp_probe` the packet that it lacks on kernels before 6.10.
+
+    It is the one that the same CPU received last, in the same context, if TCP has not looked at it
+    yet: TCP looks at a segment at once, unless its socket was in use just then.
+    """
+    seen = events.filter(pl.col("event").is_in([RECEIVED, PROBED])).sort("cpu", "place")
+    seen = seen.with_columns(
+        last_event=pl.col("event").shift(1).over("cpu"),
+        last_skb=pl.col("skb").shift(1).over("cpu"),
+        last_context=pl.col("context").shift(1).over("cpu"),
+    )
+    found = seen.filter(
+        (pl.col("event") == PROBED)
+        & pl.col("skb").is_null()
+        & (pl.col("last_event") == RECEIVED)
+        & (pl.col("last_context") == pl.col("context"))
+    ).select("place", "last_skb")
+    joined = events.join(found, on="place", how="left", maintain_order="left")
+    return joined.with_columns(skb=pl.coalesce("skb", "last_skb")).drop("last_skb")
 
 
 def _packets(events: pl.DataFrame, names: Names) -> pl.DataFrame:

@@ -20,6 +20,7 @@ import polars as pl
 
 from testbed.analysis.decode.schema import empty, from_columns
 from testbed.analysis.tracing.ownership import COPIED, PROBED, READY, RECEIVED, STACKED, Traced
+from testbed.analysis.tracing.softirqs import containing
 from testbed.events.tracepoints import ReceivePath
 
 
@@ -84,22 +85,15 @@ def _last(column: str, event: str) -> pl.Expr:
 
 def _softirq_of(probed: pl.DataFrame, softirqs: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
     """When the softirq that received each segment was raised, and when it began."""
-    found = softirqs.filter(pl.col("kind") == "NET_RX")
-    raised = np.full(probed.height, -1, np.int64)
-    entered = np.full(probed.height, -1, np.int64)
-    place = probed[_name("place", RECEIVED)].to_numpy()
-    cpus = probed[_name("cpu", RECEIVED)].to_numpy()
-    inside = (probed[_name("context", RECEIVED)] == "softirq").to_numpy()
-    for (cpu,), rows in found.group_by("cpu"):
-        entry = rows["entry"].to_numpy()
-        left = rows["exit"].fill_null(np.iinfo(np.int64).max).to_numpy()
-        mine = np.flatnonzero(inside & (cpus == cpu))
-        index = np.searchsorted(entry, place[mine], side="right") - 1
-        held = (index >= 0) & (left[np.maximum(index, 0)] > place[mine])
-        mine, index = mine[held], index[held]
-        raised[mine] = rows["raised_ns"].fill_null(-1).to_numpy()[index]
-        entered[mine] = rows["entry_ns"].to_numpy()[index]
-    return _or_null(raised), _or_null(entered)
+    known = softirqs.filter(pl.col("kind") == "NET_RX")
+    rows = containing(
+        known,
+        probed[_name("place", RECEIVED)].to_numpy(),
+        probed[_name("cpu", RECEIVED)].to_numpy(),
+    )
+    inside = (probed[_name("context", RECEIVED)] == "softirq").to_numpy() & (rows >= 0)
+    chosen = pl.Series(np.where(inside, rows, 0)).set(pl.Series(~inside), None)
+    return known["raised_ns"].gather(chosen), known["entry_ns"].gather(chosen)
 
 
 def _ready_after(probed: pl.DataFrame, events: pl.DataFrame) -> pl.Series:
@@ -122,7 +116,3 @@ def _ready_after(probed: pl.DataFrame, events: pl.DataFrame) -> pl.Series:
     same = (pl.col("next_sk") == pl.col("sk")).fill_null(True)
     ready = (pl.col("next_event") == READY) & same & (pl.col("length_bytes") > 0)
     return joined.select(ns=pl.when(ready).then("next_ns"))["ns"]
-
-
-def _or_null(values: np.ndarray) -> pl.Series:
-    return pl.Series(values, dtype=pl.Int64).replace(-1, None)

@@ -70,6 +70,21 @@ def softirqs(events: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
 
 
+def containing(softirqs: pl.DataFrame, places: np.ndarray, cpus: np.ndarray) -> np.ndarray:
+    """The row of the softirq that each of these places of a CPU lies in; -1: in none."""
+    rows = softirqs.with_row_index("row")
+    found = np.full(places.size, -1, np.int64)
+    for (cpu,), mine in rows.group_by("cpu"):
+        for (_,), kind in mine.sort("entry").group_by("kind"):
+            entry = kind["entry"].to_numpy()
+            left = kind["exit"].fill_null(np.iinfo(np.int64).max).to_numpy()
+            at = np.flatnonzero(cpus == cpu)
+            index = np.searchsorted(entry, places[at], side="right") - 1
+            inside = (index >= 0) & (left[np.maximum(index, 0)] > places[at])
+            found[at[inside]] = kind["row"].to_numpy()[index[inside]]
+    return found
+
+
 def _first_after(places: np.ndarray, after: np.ndarray) -> np.ndarray:
     """The first of `places` beyond each of `after`; -1: there is none."""
     index = np.searchsorted(places, after, side="right")
