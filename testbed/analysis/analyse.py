@@ -33,6 +33,7 @@ from testbed.analysis.ledger_tcp import explained
 from testbed.analysis.links import link_direction
 from testbed.analysis.metrics.http import http_summary
 from testbed.analysis.packet_table import packet_table
+from testbed.analysis.pressure import Pressure, pressure
 from testbed.analysis.summary import FORMAT, Http, Summary
 from testbed.analysis.transits import transits
 from testbed.errors import RecordingError
@@ -59,9 +60,9 @@ def analyse(root: Path) -> Summary:
     evidence = load(layout, read_manifest(layout))
     found = _found(evidence)
     try:
-        travelled = journeys(found)
-        _write_tables(layout, found, travelled)
-        summary = summarise(found, travelled)
+        travelled, mapped = journeys(found), pressure(found)
+        _write_tables(layout, found, travelled, mapped)
+        summary = summarise(found, travelled, mapped)
         data = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         write_atomically(layout.summary, data + b"\n")
     except OSError as error:
@@ -108,8 +109,8 @@ def load_summary(root: Path) -> Summary:
         raise RecordingError(f"{path} is damaged: {error}", where=str(path)) from error
 
 
-def summarise(found: Found, travelled: Journeys | None) -> Summary:
-    """The summary of a recording that was read."""
+def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Summary:
+    """The summary of a recording that was read, with its journeys and its backpressure map."""
     evidence = found.evidence
     manifest = evidence.manifest
     table = evidence.table("http")
@@ -132,6 +133,7 @@ def summarise(found: Found, travelled: Journeys | None) -> Summary:
         links=links,
         layers=layers(found),
         ledger=rows,
+        backpressure=mapped.summary,
         journeys=slow,
         warnings=[*manifest.warnings, *evidence.damage, *missing],
     )
@@ -167,13 +169,16 @@ def _no_http() -> Http:
     )
 
 
-def _write_tables(layout: Layout, found: Found, travelled: Journeys | None) -> None:
+def _write_tables(
+    layout: Layout, found: Found, travelled: Journeys | None, mapped: Pressure
+) -> None:
     """Writes events/<table>.parquet and links/<link>.parquet.
 
     Tables of an earlier analysis that are no more are removed.
     """
     evidence = found.evidence
     tables = {layout.events(name): table for name, table in evidence.tables.items()}
+    tables[layout.events("backpressure")] = mapped.windows
     for link, records in evidence.relay.items():
         tables[layout.link(link)] = decode_link(link, records)
     if evidence.captures:

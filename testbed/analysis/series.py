@@ -142,6 +142,24 @@ class ReceiveSeries:
 
 
 @dataclass(frozen=True, slots=True)
+class PressureSeries:
+    """How long something waited at one stop of the backpressure map, window by window."""
+
+    layer: str
+    node: str
+    what: str
+    unit: str
+    """Of `amount`."""
+    window_ns: int
+    t_ns: list[int]
+    """Start of each window; windows are adjacent."""
+    waited_ratio: list[float]
+    """Share of the window in which at least one waited."""
+    amount: list[int]
+    """The most that waited at once in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChangeMark:
     """A change of a link's settings while the load ran."""
 
@@ -170,6 +188,8 @@ class Series:
     """At most 32, those that sent and received the most."""
     receives: list[ReceiveSeries] = field(default_factory=list)
     """One for each first step; empty without tracepoints."""
+    pressure: list[PressureSeries] = field(default_factory=list)
+    """Stops that waited, in the order of the way."""
     changes: list[ChangeMark] = field(default_factory=list)
     """By time; what was never changed has none, and no reason in `missing`."""
     missing: dict[str, str] = field(default_factory=dict)

@@ -20,6 +20,7 @@ from testbed.analysis.series import (
     DelaySeries,
     LatencySeries,
     LossSeries,
+    PressureSeries,
     QueueSeries,
     ReceiveSeries,
     Series,
@@ -103,6 +104,7 @@ def build_series(root: Path) -> Series:
             tables.events("tcp", "connections"), tables.events("socket", "connections"), origin
         ),
         receives=_receives(tables.events("receive_path", "")),
+        pressure=list(_pressure(tables.events("backpressure", "pressure"), origin)),
         changes=[
             ChangeMark(change.at_ns - origin, change.link, change.direction, change.text)
             for change in manifest.changes[:MAX_POINTS]
@@ -323,6 +325,23 @@ def _queue(rows: pl.DataFrame, way: Way | None, origin: int) -> QueueSeries:
         link=None if way is None else way.link.name,
         direction=None if way is None else way.name,
     )
+
+
+def _pressure(table: pl.DataFrame | None, origin: int) -> Iterator[PressureSeries]:
+    if table is None:
+        return
+    stop = ["layer", "node", "direction", "what", "unit", "window_ns"]
+    for (layer, node, _, what, unit, window_ns), rows in table.group_by(stop, maintain_order=True):
+        yield PressureSeries(
+            layer=str(layer),
+            node=str(node),
+            what=str(what),
+            unit=str(unit),
+            window_ns=int(window_ns),
+            t_ns=(rows["t_ns"] - origin).to_list(),
+            waited_ratio=(rows["waited_ns"] / rows["window_ns"]).to_list(),
+            amount=rows["amount"].to_list(),
+        )
 
 
 def _connections(

@@ -200,6 +200,55 @@ class Layer(_Part, frozen=True, kw_only=True):
     backpressure: dict[str, Any] | None = None
 
 
+StopDirection = Literal["request", "response", "both"]
+
+
+class Stop(_Part, frozen=True, kw_only=True):
+    """One stop on the way from the client's await to the server's send(), and how long it waited.
+
+    Metric by the template of RFC 6390, in docs/reference/backpressure.md.
+    """
+
+    layer: str
+    node: str
+    direction: StopDirection
+    """Which messages wait here; both: an event loop does not tell them apart."""
+    what: str
+    """``pool``, ``receive buffer full``, ``queue r1 → client`` ..."""
+    waited_ns: int
+    """Time of the load in which at least one waited."""
+    waited_ratio: float
+    """The same over the duration of the load."""
+    longest_ns: int
+    """The longest single wait."""
+    waits: int
+    """How many there were."""
+    peak_amount: int
+    """The most that waited at once."""
+    unit: str
+    """Of `peak_amount`: requests, connections, tasks, packets or bytes."""
+
+
+class Origin(_Part, frozen=True, kw_only=True):
+    """Where the backpressure comes from."""
+
+    layer: str
+    node: str
+    what: str
+
+
+class Backpressure(_Part, frozen=True, kw_only=True):
+    """Where messages waited, and what made them wait."""
+
+    origin: Origin | None
+    """None: there is no backpressure to speak of, or it was not observed."""
+    sentence: str
+    stops: list[Stop]
+    """From the client's request to the server and back; one that was not observed is not there."""
+    not_observed: list[str] = []
+    """Sources that are missing, each with its reason."""
+
+
 class LedgerRow(_Part, frozen=True, kw_only=True):
     """One equation of the ledger: entered + made = left + dropped + held."""
 
@@ -294,6 +343,8 @@ class Summary(_Part, frozen=True, kw_only=True):
     links: dict[str, dict[Literal["forward", "reverse"], LinkDirection]]
     layers: dict[str, Layer]
     ledger: Ledger
+    backpressure: Backpressure | None = None
+    """None only in summaries that an earlier version wrote."""
     journeys: JourneySummary | None = None
     expectations: list[Expectation] = []
     warnings: list[str] = []

@@ -27,7 +27,15 @@ from testbed.analysis.summary import Impairment, LinkDirection, Summary
 from testbed.errors import MachineError, RecordingError
 from testbed.recording.layout import Layout, open_layout, write_atomically
 from testbed.recording.manifest import Manifest, read_manifest
-from testbed.report import drawing, figures, link_table, settings, why_slow, wording
+from testbed.report import (
+    drawing,
+    figures,
+    heat_map,
+    link_table,
+    settings,
+    why_slow,
+    wording,
+)
 from testbed.report import format as scale
 from testbed.report.text import repeat_command
 from testbed.scenario.file import as_toml
@@ -113,6 +121,7 @@ def render(
         "plural": scale.plural,
     }
     charts = _charts(manifest, series, latencies_ns)
+    charts["backpressure"] = heat_map.backpressure(series, summary.backpressure)
     drawn = {name: asdict(one) for name, one in charts.items() if isinstance(one, figures.Chart)}
     return environment.get_template("report.html.j2").render(
         manifest=manifest,

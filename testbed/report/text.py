@@ -23,7 +23,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from testbed.analysis.summary import Http, Ledger, LedgerRow, Summary
+from testbed.analysis.summary import Backpressure, Http, Ledger, LedgerRow, Summary
 from testbed.recording.manifest import Manifest
 from testbed.report import format as scale
 from testbed.report import link_table, why_slow, wording
@@ -56,6 +56,8 @@ def render(
     if summary.journeys is not None and summary.journeys.why_slow:
         parts += _section("Why slow", why_slow.render(summary.journeys))
     parts += _section("Layers", _layers(summary, width - 2))
+    if summary.backpressure is not None:
+        parts += _section("Backpressure", _pressure(summary.backpressure))
     if summary.links:
         parts += _section("Links", link_table.render(summary, manifest, width - 2))
     parts += _section("Ledger", _ledger(summary.ledger))
@@ -202,6 +204,11 @@ def _cell(cell: wording.Cell, most: int, width: int) -> Text:
     ]
     text = "\n".join(lines).replace(wording.NO_BREAK, " ")
     return Text(text, style="" if cell.telling else _DIM)
+
+
+def _pressure(found: Backpressure) -> RenderableType:
+    style = "" if found.origin is not None else _DIM
+    return Text(clean(found.sentence), style=style)
 
 
 def _ledger(ledger: Ledger) -> RenderableType:

@@ -12,7 +12,9 @@
       return value.startsWith("--") ? style.getPropertyValue(value).trim() : value;
     }
     if (Array.isArray(value)) {
-      return value.length && typeof value[0] === "object" ? value.map((one) => resolved(one, style)) : value;
+      // Objects, arrays, or a colour at its place of a scale; the long arrays hold numbers only.
+      const inside = value.length && (typeof value[0] === "object" || typeof value[1] === "string");
+      return inside ? value.map((one) => resolved(one, style)) : value;
     }
     if (value && typeof value === "object") {
       return Object.fromEntries(Object.entries(value).map(([key, one]) => [key, resolved(one, style)]));
