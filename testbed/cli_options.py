@@ -57,7 +57,7 @@ Seed = Annotated[
 ]
 Probes = Annotated[
     str | None,
-    _option("--probes", "all|light|none", "How much is observed.  (default: all)", RUN),
+    _option("--probes", "all|light|none|NAMES", "How much is observed.  (default: all)", RUN),
 ]
 TopologyOptions = Annotated[
     list[str] | None,

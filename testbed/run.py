@@ -298,7 +298,7 @@ def _live(
 
 def _traced(scenario: Scenario, closing: contextlib.ExitStack) -> TraceAccess:
     """An instance in tracefs for as long as `closing` is open, where the probes are to have one."""
-    if scenario.probes != "all":
+    if not scenario.probe_set.tracepoints:
         return TraceAccess(reason=f"switched off (--probes {scenario.probes})")
     return closing.enter_context(instance_kept())
 

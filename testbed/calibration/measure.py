@@ -47,6 +47,7 @@ from testbed.network.tools import find_tool, locate
 from testbed.recording.manifest import LinkRecord
 from testbed.recording.progress import LoadProgress, Progress
 from testbed.scenario import Load
+from testbed.scenario.probes import SAMPLE_NS
 from testbed.units import NS_PER_MS, NS_PER_S
 
 PROBES_PER_S: Final = 750.0
@@ -142,8 +143,7 @@ class HttpLoad:
         self._links = LinkControl(lab.network, processes, lambda _change: None)
         workload.start_servers(processes, layout, plan, config)
         self._clients = workload.start_clients(processes, layout, plan, config)
-        interval_ns = observers.SAMPLE_INTERVAL_NS["all"]
-        observers.start_sampler(processes, layout, lab.network, interval_ns)
+        observers.start_sampler(processes, layout, lab.network, SAMPLE_NS)
 
     def start(self) -> None:
         """Returns when requests are on their way.

@@ -42,6 +42,7 @@ from testbed.recording.layout import Layout, create, finish_partials
 from testbed.recording.manifest import LinkRecord
 from testbed.recording.segments import Segment
 from testbed.sandbox.netns import of_node, visiting
+from testbed.scenario.probes import parse_probes
 from testbed.units import NS_PER_S
 
 _SEED: Final = 1
@@ -101,7 +102,7 @@ class Measuring:
         """Captures the links that are measured, at these nodes."""
         plan = self.plan
         watched = replace(plan, nodes=tuple(node for node in plan.nodes if node.name in nodes))
-        observers.start_captures(self.processes, self.layout, watched, "all")
+        observers.start_captures(self.processes, self.layout, watched, parse_probes("captures"))
         observers.wait_for_captures(self.processes)
 
     def begin(self) -> None:

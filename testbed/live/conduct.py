@@ -160,20 +160,19 @@ class Experiment:
     def _start(self, network: Network) -> workload.Clients:
         """Starts all processes at once, then waits for each to be ready."""
         processes, layout, config, plan = self._processes, self._layout, self._config, network.plan
-        probes = config.scenario.probes
+        probes = config.scenario.probe_set
         workload.start_servers(processes, layout, plan, config)
         clients = workload.start_clients(processes, layout, plan, config)
         observers.start_relay(processes, layout, plan, config.seed, config.relay_cpu)
-        if probes != "none":
-            interval_ns = observers.SAMPLE_INTERVAL_NS[probes]
-            observers.start_sampler(processes, layout, network, interval_ns)
-            observers.start_captures(processes, layout, plan, probes)
-            tracer.start_tracer(processes, layout, plan, config)
-            observers.wait_for_sampler(processes)
-            observers.wait_for_captures(processes)
-            if untraced := tracer.wait_for_tracer(processes):
-                self._note(probes=self._probe_records(plan, untraced))
-                self._warn(f"no tracepoints: {untraced}")
+        if probes.sample_interval_ns is not None:
+            observers.start_sampler(processes, layout, network, probes.sample_interval_ns)
+        observers.start_captures(processes, layout, plan, probes)
+        tracer.start_tracer(processes, layout, plan, config)
+        observers.wait_for_sampler(processes)
+        observers.wait_for_captures(processes)
+        if untraced := tracer.wait_for_tracer(processes):
+            self._note(probes=self._probe_records(plan, untraced))
+            self._warn(f"no tracepoints: {untraced}")
         workload.wait_for_servers(processes, self._stopped)
         clients.wait_until_ready(self._stopped)
         return clients

@@ -23,10 +23,8 @@ from testbed.probes.sampler import SampledNode, SamplerAnswer, SamplerConfig
 from testbed.recording.layout import Layout, create_partial, partial
 from testbed.recording.manifest import ProbeRecord
 from testbed.sandbox.netns import of_node, visiting
-from testbed.scenario import Probes
-from testbed.units import NS_PER_MS
+from testbed.scenario.probes import ProbeSet, parse_probes
 
-SAMPLE_INTERVAL_NS: Final = {"all": 10 * NS_PER_MS, "light": 100 * NS_PER_MS}
 _UP_TO_DATE_S: Final = 10.0
 _UP_TO_DATE_FAILED_S: Final = 0.3
 _POLL_S: Final = 0.01
@@ -146,10 +144,16 @@ def end_sampler(processes: Processes) -> None:
             raise sampler.died("with an error")
 
 
-def start_captures(processes: Processes, layout: Layout, plan: NetworkPlan, probes: Probes) -> None:
-    """Starts a capture in each node; with ``light`` only at both ends of bottlenecks."""
+def start_captures(
+    processes: Processes, layout: Layout, plan: NetworkPlan, probes: ProbeSet
+) -> None:
+    """Starts a capture in each node, or only at both ends of bottlenecks, or none."""
+    if probes.captures == "nowhere":
+        return
     find_tool("dumpcap")
-    watched = {link.name for link in plan.links if probes == "all" or link.bottleneck}
+    watched = {
+        link.name for link in plan.links if probes.captures == "everywhere" or link.bottleneck
+    }
     for node in plan.nodes:
         interfaces = [i.name for i in node.interfaces if i.link in watched]
         if interfaces:
@@ -225,29 +229,34 @@ def bring_captures_up_to_date(
     ]
 
 
-def probe_records(probes: Probes, plan: NetworkPlan) -> list[ProbeRecord]:
-    """What each layer is observed by in this run, bottom to top."""
+def probe_records(probes: str, plan: NetworkPlan) -> list[ProbeRecord]:
+    """What each layer is observed by in this run, bottom to top; without tracepoints.
+
+    Args:
+        probes: as it is written in the scenario.
+        plan: of the network.
+    """
+    chosen = parse_probes(probes)
     relayed = any(link.wire == "relay" for link in plan.links)
     link_sources = [
         *(["relay log"] if relayed else []),
-        *(["captures"] if probes != "none" else []),
+        *(["captures"] if chosen.captures != "nowhere" else []),
     ]
-    tcp_sources = ["inet_diag TCP_INFO", "/proc/net/netstat"]
-    if probes == "all":
+    sampled = chosen.sample_interval_ns is not None
+    tcp_sources = ["inet_diag TCP_INFO", "/proc/net/netstat"] if sampled else []
+    if chosen.captures == "everywhere":
         tcp_sources.append("captures")
     off = f"switched off (--probes {probes})"
-    sampled = probes != "none"
-    in_process = probes == "all"
     return [
         _record("link", bool(link_sources), link_sources, off),
         _record("nic", sampled, ["/proc/net/dev"], off),
         _record("qdisc", sampled, ["rtnetlink RTM_GETQDISC"], off),
         _record("ip", sampled, ["/proc/net/snmp", "/proc/net/netstat"], off),
-        _record("tcp", sampled, tcp_sources, off),
+        _record("tcp", bool(tcp_sources), tcp_sources, off),
         _record("socket", sampled, ["inet_diag SK_MEMINFO"], off),
-        _record("syscall", in_process, ["trio socket"], off),
-        _record("event_loop", in_process, ["trio Instrument"], off),
-        _record("asgi", sampled, ["ASGI middleware"], off),
+        _record("syscall", chosen.syscall, ["trio socket"], off),
+        _record("event_loop", chosen.event_loop, ["trio Instrument"], off),
+        _record("asgi", chosen.asgi, ["ASGI middleware"], off),
         _record("http", True, ["httpcore trace"]),
     ]
 

@@ -129,10 +129,11 @@ def _segments(
     layout: Layout, config: LiveConfig, process: str, names: tuple[str, ...]
 ) -> dict[str, int | None]:
     """A descriptor for each segment that this run's probes write; None for what is off."""
+    probes = config.scenario.probe_set
     wanted = {
-        "event_loop": config.scenario.probes == "all",
-        "syscall": config.scenario.probes == "all",
-        "asgi": config.scenario.probes != "none",
+        "event_loop": probes.event_loop,
+        "syscall": probes.syscall,
+        "asgi": probes.asgi,
         "http": True,
     }
     return {

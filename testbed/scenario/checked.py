@@ -52,8 +52,8 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         """What is wrong with one field by itself. A list becomes a tuple where one is wanted."""
         value = getattr(self, field.name)
         parse = self._quantities.get(field.name)
-        if parse is not None:
-            return [] if value is None else _complaint(field.name, value, parse)
+        if parse is not None and value is not None:
+            return _complaint(field.name, value, parse)
         if get_origin(field.type) is dict:
             return list(_problems_of_table(field, value))
         try:

@@ -17,8 +17,8 @@ from testbed.errors import Problem, QuantityError, ScenarioError, shown
 from testbed.scenario import notation
 from testbed.scenario.checked import Checked
 from testbed.scenario.impairments import Trace
+from testbed.scenario.probes import ProbeSet, parse_probes
 
-Probes = Literal["all", "light", "none"]
 LinkBackend = Literal["auto", "kernel", "relay"]
 Arrivals = Literal["periodic", "poisson"]
 DirectionName = Literal["forward", "reverse"]
@@ -289,6 +289,8 @@ class Load(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment, complete but for the seed, which a run draws and records when it is None."""
 
+    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = {"probes": parse_probes}
+
     topology: str
     """A topology's short name, or ``FILE.py:Class`` for any Mininet `Topo`."""
     topology_options: dict[str, int | float | str | bool] = msgspec.field(default_factory=dict)
@@ -308,7 +310,13 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     link_backend: LinkBackend = "auto"
     seed: int | None = None
     """Key of all random streams, 0 to 2**63 - 1."""
-    probes: Probes = "all"
+    probes: str = "all"
+    """``all``, ``light``, ``none``, or names (`testbed.scenario.probes.NAMES`) with commas."""
+
+    @property
+    def probe_set(self) -> ProbeSet:
+        """What `probes` stands for."""
+        return parse_probes(self.probes)
 
     def _problems(self, wrong: Set[str]) -> list[Problem]:
         problems = []

@@ -147,7 +147,8 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file(folder: Path) ->
         "topolgy": 'unknown key; did you mean "topology"?',
         "app": "expected text (got 5)",
         "seed": 'expected a whole number (got "7")',
-        "probes": 'expected "all", "light" or "none" (got "most")',
+        "probes": "expected all, light, none, or names out of captures, samples, event_loop, asgi, "
+        'syscall, tracepoints with commas between them (got "most")',
         "load.users": 'expected a whole number (got "four")',
         "load.arrivals": 'expected "periodic" or "poisson" (got "poison"; did you mean "poisson"?)',
         "load.path": 'must begin with "/" (got "index.html")',
