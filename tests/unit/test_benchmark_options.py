@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.probes.__main__ import main as probes_main
 from benchmarks.relay.__main__ import main
 
 
@@ -25,3 +26,15 @@ def test_seconds(option: str, value: str, capsys: pytest.CaptureFixture[str]) ->
     assert caught.value.code == 2
     wanted = f'argument {option}: expected seconds greater than 0 (got "{value}")'
     assert wanted in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--rounds", "0"], ["--requests", "-1"], ["--only", "everything"], ["--rounds", "x"]]
+)
+def test_what_probes_cannot_be_measured_with(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        probes_main(words)
+    assert caught.value.code == 2
+    assert words[0] in capsys.readouterr().err
