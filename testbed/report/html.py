@@ -121,7 +121,8 @@ def render(
         "plural": scale.plural,
     }
     charts = _charts(manifest, series, latencies_ns)
-    charts["backpressure"] = heat_map.backpressure(series, summary.backpressure)
+    if summary.backpressure is not None:
+        charts["backpressure"] = heat_map.backpressure(series, summary.backpressure)
     drawn = {name: asdict(one) for name, one in charts.items() if isinstance(one, figures.Chart)}
     return environment.get_template("report.html.j2").render(
         manifest=manifest,

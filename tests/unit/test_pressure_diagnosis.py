@@ -197,6 +197,13 @@ def test_a_loop_that_only_lags_is_named_when_it_does_so_for_long() -> None:
     assert "tasks waited for their turn 80 % of the time, 31 tasks at once at most" in sentence
 
 
+def test_of_two_loops_that_lag_the_one_that_lags_most() -> None:
+    lags = [stop("event_loop", node, "lag", r) for node, r in (("client", 0.6), ("server", 0.9))]
+    found, _ = diagnose(lags, facts())
+    assert found is not None
+    assert found.node == "server"
+
+
 def test_of_several_nodes_the_worst_by_its_name() -> None:
     stops = [
         stop("event_loop", "s1", "blocked", 0.3, direction="both"),

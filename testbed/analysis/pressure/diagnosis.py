@@ -131,23 +131,23 @@ def _each(
 
 
 def _loop(view: _View, node: str) -> Suspect | None:
-    blocked = view.one("event_loop", node, "blocked")
-    lag = view.one("event_loop", node, "lag")
-    others = view.facts.servers if node in view.facts.clients else view.facts.clients
-    waited = _answers(view) if node in view.facts.servers else _pushed_back(view)
+    blocked, lag = view.one("event_loop", node, "blocked"), view.one("event_loop", node, "lag")
+    serves = node in view.facts.servers
     if blocked is not None and blocked.waited_ratio >= TELLING_RATIO:
         says = (
             f"{view.of(node)} event loop: it was blocked {_percent(blocked.waited_ratio)} of the "
             f"time, up to {_time(blocked.longest_ns)} at once"
         )
-        return Suspect(_origin(blocked), blocked.waited_ratio, says + (waited if others else ""))
-    if lag is None or lag.waited_ratio < LAGGING_RATIO:
+        waited = _answers(view) if serves else _pushed_back(view)
+        return Suspect(_origin(blocked), blocked.waited_ratio, says + waited)
+    # Loops that talk to each other are busy together: the one that lags most holds the other up.
+    if lag is None or lag.waited_ratio < LAGGING_RATIO or lag != view.waiting("event_loop", "lag"):
         return None
     says = (
         f"{view.of(node)} event loop: tasks waited for their turn {_percent(lag.waited_ratio)} of "
         f"the time, {_count(lag.peak_amount, 'task')} at once at most"
     )
-    return Suspect(_origin(lag), lag.waited_ratio, says + waited)
+    return Suspect(_origin(lag), lag.waited_ratio, says + (_answers(view) if serves else ""))
 
 
 def _client_reader(view: _View, node: str) -> Suspect | None:

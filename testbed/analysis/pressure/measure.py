@@ -72,15 +72,26 @@ def pressure(found: Found) -> Pressure:
     origin, sentence = diagnose(stops, _facts(found))
     missing = _missing(found)
     if origin is None and missing:
-        whole = len(missing) == len(_SOURCES)
-        listed = "; ".join(missing)
-        sentence = (
-            f"not observed: {listed}"
-            if whole
-            else f"{QUIET} in what was observed; not observed: {listed}"
-        )
-    summary = Backpressure(origin=origin, sentence=sentence, stops=stops, not_observed=missing)
+        sentence = _unsure(missing)
+    summary = Backpressure(
+        origin=origin,
+        sentence=sentence,
+        stops=stops,
+        not_observed=[f"{layer}: {why}" for layer, why in missing.items()],
+    )
     return Pressure(summary, _windows(seen, start_ns, end_ns))
+
+
+def _unsure(missing: dict[str, str]) -> str:
+    """What to say where nothing was found and not everything was looked at."""
+    by_reason: dict[str, list[str]] = {}
+    for layer, why in missing.items():
+        by_reason.setdefault(why, []).append(layer)
+    listed = "; ".join(f"{', '.join(layers)}: {why}" for why, layers in by_reason.items())
+    # What the client alone sees tells that it waited, and not for whom.
+    if _SOURCES.keys() - missing.keys() <= {"http"}:
+        return f"not observed: {listed}"
+    return f"{QUIET} in what was observed; not observed: {listed}"
 
 
 def _all(found: Found) -> Iterator[Seen]:
@@ -114,15 +125,15 @@ def _span(found: Found) -> tuple[int, int]:
     return start, max(start, end or start)
 
 
-def _missing(found: Found) -> list[str]:
+def _missing(found: Found) -> dict[str, str]:
     """The layers whose source is not in the recording, each with the reason."""
     manifest = found.evidence.manifest
     reasons = {probe.layer: probe.reason for probe in manifest.probes if not probe.observed}
-    missing = []
+    missing = {}
     for layer, table in _SOURCES.items():
         if found.table(table) is None:
             why = reasons.get(layer) or found.evidence.missing.get(layer) or "not in the recording"
-            missing.append(f"{layer} ({why})")
+            missing[layer] = why
     return missing
 
 
