@@ -62,7 +62,7 @@ def backpressure(series: Series, found: Backpressure | None) -> Chart | NoChart:
         "y": shown,
         "z": [[round(ratio, 3) for ratio in one.waited_ratio] for one in rows],
         "text": [_texts(one) for one in rows],
-        "hovertemplate": "%{x:.2f} s: %{text}<extra>%{y}</extra>",
+        "hovertemplate": "%{y}<br>%{x:.2f} s: %{text}<extra></extra>",
         "zmin": 0,
         "zmax": 1,
         "colorscale": [[0, "--card"], [1, "--series-1"]],

@@ -11,6 +11,7 @@ Rules:
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import textwrap
 from collections import Counter
@@ -57,7 +58,7 @@ def render(
         parts += _section("Why slow", why_slow.render(summary.journeys))
     parts += _section("Layers", _layers(summary, width - 2))
     if summary.backpressure is not None:
-        parts += _section("Backpressure", _pressure(summary.backpressure))
+        parts += _section("Backpressure", _pressure(summary.backpressure, width - 2))
     if summary.links:
         parts += _section("Links", link_table.render(summary, manifest, width - 2))
     parts += _section("Ledger", _ledger(summary.ledger))
@@ -206,9 +207,12 @@ def _cell(cell: wording.Cell, most: int, width: int) -> Text:
     return Text(text, style="" if cell.telling else _DIM)
 
 
-def _pressure(found: Backpressure) -> RenderableType:
+def _pressure(found: Backpressure, width: int) -> RenderableType:
+    """The sentence; a number and its unit stay on one line."""
+    unbroken = re.sub(r"(?<=\d) (?=\S)", wording.NO_BREAK, clean(found.sentence))
+    lines = textwrap.wrap(unbroken, width, break_on_hyphens=False)
     style = "" if found.origin is not None else _DIM
-    return Text(clean(found.sentence), style=style)
+    return Text("\n".join(lines).replace(wording.NO_BREAK, " "), style=style)
 
 
 def _ledger(ledger: Ledger) -> RenderableType:

@@ -110,6 +110,17 @@ def test_the_sentence_is_on_the_page_and_in_the_terminal() -> None:
     )
 
 
+@pytest.mark.parametrize("width", range(60, 100))
+def test_a_number_and_its_unit_stay_on_one_line(width: int) -> None:
+    sentence = "it was full 73 % of the time, with up to 93 kB unread, and waited 11.8 s in send()"
+    seen = summary(backpressure=Backpressure(origin=None, sentence=sentence, stops=[]))
+    out = io.StringIO()
+    print_report(Console(file=out, width=width), seen)
+    shown = out.getvalue().partition("\nBackpressure\n")[2].partition("\n\n")[0].splitlines()
+    assert " ".join(line.strip() for line in shown) == sentence
+    assert [line for line in shown if line.rstrip().endswith(("73", "93", "11.8"))] == []
+
+
 def test_a_summary_of_an_earlier_version_has_no_such_section() -> None:
     page = render(manifest(), summary(), run(READER), [])
     assert "h-backpressure" not in page
