@@ -128,7 +128,7 @@ def summarise(found: Found) -> Summary:
         links=links,
         layers=layers(found),
         ledger=rows,
-        warnings=[*manifest.warnings, *evidence.damage, *missing],
+        warnings=[*manifest.warnings, *evidence.damage, *evidence.notes, *missing],
     )
 
 
