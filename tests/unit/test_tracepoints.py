@@ -330,6 +330,18 @@ def test_the_time_in_a_queue() -> None:
     assert sorted(figures.sojourn_ns(table).to_list()) == [3000, 3000]
 
 
+def test_netem_in_the_middle_of_a_link_is_no_queue_of_a_node() -> None:
+    rows = [
+        at("net:net_dev_queue", 1, "client-eth0"),
+        at("net:net_dev_start_xmit", 1, "client-eth0"),
+    ]
+    waits = [at("qdisc:qdisc_enqueue", 1), at("qdisc:qdisc_dequeue", 1)]
+    table = kernel_events(marked(raw(*rows, *waits, at("net:netif_rx", 1, "r1-eth0")), NAMES))
+    assert figures.sojourn_ns(table).to_list() == []
+    lost = kernel_events(marked(raw(*rows, at("skb:kfree_skb", 1, reason="QDISC_DROP")), NAMES))
+    assert not any(drop_reasons(lost).values())
+
+
 READY: Final = {"event": "sock:sk_data_ready", "sk": 5, "task": RELAY}
 CALLED: Final = {"event": "sock:sock_recv_length", "sk": 5}
 WAKING: Final = {"event": "sched:sched_waking", "subject": TASK, "task": RELAY}
