@@ -11,6 +11,7 @@ from typing import Final
 
 from testbed.errors import ToolMissingError
 from testbed.network.tools import locate
+from testbed.sandbox.tracing import instance_kept
 
 TOOLS: Final = {
     "ip": "iproute2",
@@ -112,6 +113,7 @@ def examine() -> list[Ability]:
         ),
         _congestion_control(),
         _real_time(),
+        _tracepoints(),
     ]
 
 
@@ -213,5 +215,18 @@ def _real_time() -> Ability:
         "may be used" if ok else "may not be used by this user",
         "" if ok else "run as root, or raise RLIMIT_RTPRIO for this user",
         "the relay's punctuality under load",
+        False,
+    )
+
+
+def _tracepoints() -> Ability:
+    with instance_kept() as access:
+        ok = bool(access.instance)
+    return Ability(
+        "tracepoints",
+        ok,
+        "may be read" if ok else access.reason,
+        "" if ok else "run as root, on a kernel with CONFIG_FTRACE",
+        "drop reasons, softirqs, the way to the socket, wake-ups",
         False,
     )

@@ -135,7 +135,7 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
         ledger=rows,
         backpressure=mapped.summary,
         journeys=slow,
-        warnings=[*manifest.warnings, *evidence.damage, *missing],
+        warnings=[*manifest.warnings, *evidence.damage, *evidence.notes, *missing],
     )
 
 

@@ -84,6 +84,8 @@ class Evidence:
     missing: dict[str, str] = field(default_factory=dict)
     """Table, or ``captures``, ``captures.<node>``, ``relay.<link>``, or a tracepoint
     (``skb:kfree_skb``) -> why it was not seen."""
+    notes: list[str] = field(default_factory=list)
+    """What is to be known about it although nothing is missing or damaged, in words."""
     damage: list[str] = field(default_factory=list)
     """What is cut or unreadable, in words."""
 
@@ -260,7 +262,9 @@ def _tracepoints(segments: list[Segment], evidence: Evidence) -> None:
         for trace in _tried(segment, decode_tracepoints, evidence):
             evidence.damage += trace.damage
             evidence.lost_trace_events = trace.lost_events
-            evidence.tables |= trace_tables(trace, evidence.manifest)
+            tables, notes = trace_tables(trace, evidence.manifest)
+            evidence.tables |= tables
+            evidence.notes += notes
             evidence.missing |= trace.missing
     for name in TRACE_TABLES:
         if name not in evidence.tables:

@@ -99,6 +99,7 @@ class _Scope:
     interfaces: Sequence[str]
     workers: Sequence[int]
     """Outer ids of servers and clients, and of their threads."""
+    relays: Sequence[int]
     port: int
 
     def named(self) -> str:
@@ -115,6 +116,11 @@ class _Scope:
     def by_workers(self) -> str:
         """Events in the context of a server or client."""
         return self.of_workers("common_pid")
+
+    def by_readers(self) -> str:
+        """Events in the context of a server, client or relay: who reads packets."""
+        readers = [*self.workers, *self.relays] or [-1]
+        return _any(f"common_pid == {process}" for process in readers)
 
     def of_workers(self, *fields: str) -> str:
         """Events in which one of `fields` is a server or client."""
@@ -159,7 +165,7 @@ EVENTS: Final[dict[str, Callable[[_Scope], str]]] = {
     "qdisc:qdisc_enqueue": _everything,
     "qdisc:qdisc_dequeue": lambda _scope: "skbaddr != 0",
     "skb:kfree_skb": lambda _scope: _PROTOCOLS,
-    "skb:skb_copy_datagram_iovec": _Scope.by_workers,
+    "skb:skb_copy_datagram_iovec": _Scope.by_readers,
     "tcp:tcp_probe": _Scope.ported,
     "tcp:tcp_retransmit_skb": _Scope.ported,
     "tcp:tcp_bad_csum": _everything,
@@ -185,7 +191,8 @@ def filters(
         if one.kind in ("server", "load")
         for number in (one.outer_id, *one.threads)
     ]
-    scope = _Scope(interfaces, workers, port)
+    relays = [one.outer_id for one in processes if one.kind == "relay"]
+    scope = _Scope(interfaces, workers, relays, port)
     return {event: make(scope) for event, make in EVENTS.items()}
 
 

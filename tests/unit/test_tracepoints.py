@@ -241,12 +241,37 @@ def test_what_happens_in_a_strangers_system_call_is_not_the_runs() -> None:
     assert own["skb"].to_list() == [2]
 
 
+def test_a_buffer_that_goes_to_a_stranger_is_another_packet() -> None:
+    # Where it began there is not seen: its interface is none of ours.
+    trace = raw(
+        received(1, "server-eth0"),
+        at("tcp:tcp_probe", 1, task=STRANGER),
+        at("skb:skb_copy_datagram_iovec", 1, task=STRANGER),
+    )
+    own = marked(trace, NAMES).own
+    assert own["event"].to_list() == ["net:netif_receive_skb"]
+
+
+def test_what_a_timer_sent_over_a_tap_device_is_of_whose_relay_read_it() -> None:
+    def sent_by_timer(skb: int) -> list[dict[str, Any]]:
+        events = ("net:net_dev_queue", "net:net_dev_start_xmit", "net:net_dev_xmit")
+        return [at(event, skb, "server-eth0", task=STRANGER, flags=0x10) for event in events]
+
+    names = Names(NAMES.node_of_interface, NAMES.processes, frozenset({"server-eth0"}))
+    read = at("skb:skb_copy_datagram_iovec", 1, task=RELAY)
+    trace = raw(*sent_by_timer(1), *sent_by_timer(2), read)
+    traced = marked(trace, names)
+    assert traced.own["skb"].unique().to_list() == [1]
+    assert traced.foreign_packets == 1
+    assert marked(trace, NAMES).foreign_packets == 0, "on a veth pair nobody can tell"
+
+
 def test_children_and_threads_of_a_process_are_the_runs() -> None:
     trace = raw({"event": "sched:sched_process_fork", "previous": TASK, "subject": 99})
     trace.processes.append(
         msg_process(outer_id=TASK, name="server", kind="server", node="server", threads=[98])
     )
-    manifest: Any = type("Built", (), {"nodes": []})
+    manifest: Any = type("Built", (), {"nodes": [], "links": []})
     assert set(names_of(trace, manifest).processes) == {TASK, 98, 99}
 
 
@@ -303,6 +328,18 @@ def test_the_time_in_a_queue() -> None:
     )
     table = kernel_events(marked(trace, NAMES))
     assert sorted(figures.sojourn_ns(table).to_list()) == [3000, 3000]
+
+
+def test_netem_in_the_middle_of_a_link_is_no_queue_of_a_node() -> None:
+    rows = [
+        at("net:net_dev_queue", 1, "client-eth0"),
+        at("net:net_dev_start_xmit", 1, "client-eth0"),
+    ]
+    waits = [at("qdisc:qdisc_enqueue", 1), at("qdisc:qdisc_dequeue", 1)]
+    table = kernel_events(marked(raw(*rows, *waits, at("net:netif_rx", 1, "r1-eth0")), NAMES))
+    assert figures.sojourn_ns(table).to_list() == []
+    lost = kernel_events(marked(raw(*rows, at("skb:kfree_skb", 1, reason="QDISC_DROP")), NAMES))
+    assert not any(drop_reasons(lost).values())
 
 
 READY: Final = {"event": "sock:sk_data_ready", "sk": 5, "task": RELAY}
@@ -434,7 +471,8 @@ def test_filters_keep_to_the_run() -> None:
     assert wanted["net:netif_rx"] == 'name == "client-eth0" || name == "r1-eth0"'
     assert wanted["tcp:tcp_probe"] == "sport == 8000 || dport == 8000"
     assert wanted["sched:sched_waking"] == "pid == 11 || pid == 12"
-    assert wanted["skb:skb_copy_datagram_iovec"] == "common_pid == 11 || common_pid == 12"
+    reads = [f"common_pid == {process}" for process in (11, 12, 13)]
+    assert wanted["skb:skb_copy_datagram_iovec"] == " || ".join(reads)
 
 
 def test_filters_without_processes_let_nothing_through() -> None:

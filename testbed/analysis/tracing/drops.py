@@ -86,7 +86,8 @@ def drop_reasons(events: pl.DataFrame) -> dict[DropLayer, dict[str, int]]:
     """How many packets were dropped for which reason in which layer, most frequent first.
 
     What the kernel freed without a reason is left out: it is no loss that anybody could tell from
-    the last acknowledgement of a connection, which ends like that (net/ipv4/tcp_ipv4.c).
+    the last acknowledgement of a connection, which ends like that (net/ipv4/tcp_ipv4.c). So is what
+    a netem in the middle of a link drops after the packet was sent: that is the link's loss.
 
     Args:
         events: a table of KernelEvent.
@@ -101,6 +102,9 @@ def drop_reasons(events: pl.DataFrame) -> dict[DropLayer, dict[str, int]]:
     )
     found: dict[DropLayer, dict[str, int]] = {layer: {} for layer in _NAMED}
     for reason, before, count in drops.iter_rows():
-        named = found[layer_of(reason or "?", before)]
+        layer = layer_of(reason or "?", before)
+        if layer == "qdisc" and before in (SENDING, SENT):
+            continue
+        named = found[layer]
         named[reason or "?"] = named.get(reason or "?", 0) + count
     return found

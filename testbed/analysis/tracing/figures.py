@@ -9,7 +9,14 @@ import polars as pl
 
 from testbed.analysis.metrics.quantiles import nearest_rank
 from testbed.analysis.tracing.drops import DropLayer, drop_reasons
-from testbed.analysis.tracing.ownership import DEQUEUED, DROPPED, ENQUEUED, RECEIVED, SENDING
+from testbed.analysis.tracing.ownership import (
+    DEQUEUED,
+    DROPPED,
+    ENQUEUED,
+    QUEUED,
+    RECEIVED,
+    SENDING,
+)
 
 Figures = dict[str, Any]
 _SHARES: Final = {"p50": 0.5, "p99": 0.99, "max": 1.0}
@@ -59,19 +66,25 @@ def sojourn_ns(events: pl.DataFrame) -> pl.Series:
     """From entering a root queueing discipline to leaving it, each packet that left it again.
 
     The end is the first of `qdisc_dequeue` and `net_dev_start_xmit`: of several packets that are
-    dequeued at once the kernel names only the first (net/sched/sch_generic.c, dequeue_skb).
+    dequeued at once the kernel names only the first (net/sched/sch_generic.c, dequeue_skb). A queue
+    that a packet enters after it was sent is a netem in the middle of a link, and its wait is the
+    link's delay.
 
     Args:
         events: a table of KernelEvent.
     """
     steps = events.filter(
-        pl.col("event").is_in([ENQUEUED, DEQUEUED, SENDING]) & pl.col("packet").is_not_null()
+        pl.col("event").is_in([QUEUED, ENQUEUED, DEQUEUED, SENDING])
+        & pl.col("packet").is_not_null()
     ).with_columns(
+        entered=pl.col("event").shift(1).over("packet") == QUEUED,
         next_event=pl.col("event").shift(-1).over("packet"),
         next_ns=pl.col("t_ns").shift(-1).over("packet"),
     )
     left = steps.filter(
-        (pl.col("event") == ENQUEUED) & pl.col("next_event").is_in([DEQUEUED, SENDING])
+        (pl.col("event") == ENQUEUED)
+        & pl.col("entered")
+        & pl.col("next_event").is_in([DEQUEUED, SENDING])
     )
     return left["next_ns"] - left["t_ns"]
 

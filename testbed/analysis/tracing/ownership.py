@@ -8,7 +8,8 @@ Rules:
 - A packet is known by the address of its buffer, which is used again: `_packets` says where one
   stay in a buffer ends and the next begins.
 - Another run may have interfaces of the same names. What happens in a system call of a process that
-  is none of ours is not ours, and neither is the packet.
+  is none of ours is not ours, and neither is the packet. What a TAP device sent is ours if our
+  relay read it.
 
 Source of the flags: include/linux/trace_events.h, enum trace_flag_type.
 """
@@ -50,6 +51,8 @@ class Names:
     node_of_interface: Mapping[str, str]
     processes: Mapping[int, tuple[str, str]]
     """Outer id -> name and node."""
+    relayed: frozenset[str] = frozenset()
+    """Interfaces whose packets the relay reads and writes."""
 
 
 def names_of(trace: Trace, manifest: Manifest) -> Names:
@@ -64,7 +67,13 @@ def names_of(trace: Trace, manifest: Manifest) -> Names:
     for parent, child in forks.iter_rows():
         if parent in processes:
             processes[child] = processes[parent]
-    return Names(interfaces, processes)
+    relayed = {
+        name
+        for link in manifest.links
+        if link.wire == "relay"
+        for name in (link.forward.sender_interface, link.forward.receiver_interface)
+    }
+    return Names(interfaces, processes, frozenset(relayed))
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,8 @@ class Traced:
     names: Names
     missing: Mapping[str, str]
     """Event -> why it was not recorded."""
+    foreign_packets: int
+    """Of others, at interfaces of the same names."""
 
     @property
     def own(self) -> pl.DataFrame:
@@ -91,6 +102,8 @@ def marked(trace: Trace, names: Names) -> Traced:
     events = _with_context(trace.events.with_row_index("place").cast({"place": pl.Int64}))
     events = _with_probed_packets(events)
     packets = _packets(events, names)
+    foreign = packets.filter("foreign")["packet"].n_unique()
+    packets = packets.filter(~pl.col("foreign")).drop("foreign")
     events = events.join(packets, on="place", how="left", maintain_order="left")
     sockets = _sockets(events, names)
     events = events.join(sockets, on="sk", how="left", maintain_order="left")
@@ -114,7 +127,7 @@ def marked(trace: Trace, names: Names) -> Traced:
     events = events.with_columns(
         own=own.fill_null(False), node=pl.coalesce("node", "socket_node")
     ).drop("socket_node")
-    return Traced(events, found, names, trace.missing)
+    return Traced(events, found, names, trace.missing, foreign)
 
 
 def kernel_events(traced: Traced) -> pl.DataFrame:
@@ -193,41 +206,56 @@ def _with_probed_packets(events: pl.DataFrame) -> pl.DataFrame:
 
 
 def _packets(events: pl.DataFrame, names: Names) -> pl.DataFrame:
-    """By place: packet (a stay in a buffer), node, interface; of the run's packets alone.
+    """By place: packet (a stay in a buffer), node, interface, foreign (whether it is another's)."""
+    seen = events.filter(pl.col("skb").is_not_null() & (pl.col("event") != RETRANSMITTED))
+    called = (pl.col("context") == "process") & (pl.col("task") != 0)
+    seen = seen.sort("skb", "place").with_columns(
+        named_node=_mapped(pl.col("name"), names.node_of_interface),
+        stranger=pl.when(called).then(~pl.col("task").is_in(list(names.processes))),
+    )
+    seen = seen.with_columns(stay=_begins(seen).cum_sum())
+    # Who works on a packet does not change: another's buffer, whose beginning was not seen.
+    before = pl.col("stranger").shift(1).forward_fill().over("stay")
+    changes = (pl.col("stranger") != before).fill_null(False)
+    seen = seen.with_columns(changes=changes.cum_sum().over("stay"))
+    seen = seen.with_columns(packet=pl.struct("stay", "changes").rle_id().cast(pl.Int64))
+    seen = seen.with_columns(
+        node=pl.col("named_node").forward_fill().over("packet"),
+        interface=pl.col("name").forward_fill().over("packet"),
+    )
+    # A timer's work is in nobody's system call: at a TAP device it shows by who reads it.
+    sent = (pl.col("event") == SENT) & pl.col("interface").is_in(list(names.relayed))
+    unread = sent.any() & (pl.col("stranger").count() == 0)
+    foreign = pl.col("stranger").any() | unread
+    return seen.select(
+        "place", "packet", "node", "interface", foreign=foreign.over("packet")
+    ).filter(pl.col("node").is_not_null())
+
+
+def _begins(seen: pl.DataFrame) -> pl.Series:
+    """Whether each event of a buffer is the first of another packet.
 
     - A packet that a router forwards or a veth pair hands over keeps its buffer: its stay goes on.
     - What a driver took (a TAP device: the relay read it), TCP consumed or a process read out is
       over without an event of its own.
+
+    Args:
+        seen: events with `named_node`, by buffer and place.
     """
-    seen = events.filter(pl.col("skb").is_not_null() & (pl.col("event") != RETRANSMITTED))
-    seen = seen.sort("skb", "place").with_columns(
-        named_node=_mapped(pl.col("name"), names.node_of_interface)
-    )
     event = pl.col("event")
-    seen = seen.with_columns(
-        **{
-            f"{column}_{back}": pl.col(column).shift(back).over("skb")
-            for column, back in (
-                ("event", 1),
-                ("event", 2),
-                ("named_node", 1),
-                ("name", 1),
-                ("cpu", 1),
-            )
-        },
-        since=pl.col("t_ns").diff().over("skb"),
-        length_1=pl.col("length_bytes").shift(1).over("skb"),
-    )
-    last = pl.col("event_1")
-    stacked = (last == STACKED) | (last == SENT) & (pl.col("event_2").fill_null("") == STACKED)
+    last, name = event.shift(1).over("skb"), pl.col("name")
+    before_last = event.shift(2).over("skb").fill_null("")
+    stacked = (last == STACKED) | (last == SENT) & (before_last == STACKED)
     # A host that answers on the same interface does so in a buffer of its own.
     forwarded = (
         (last == RECEIVED)
-        & (pl.col("named_node_1") == pl.col("named_node"))
-        & (pl.col("name_1") != pl.col("name"))
+        & (pl.col("named_node").shift(1).over("skb") == pl.col("named_node"))
+        & (name.shift(1).over("skb") != name)
     )
-    prompt = (pl.col("cpu_1") == pl.col("cpu")) & (pl.col("since") < _PROMPT_NS)
-    acknowledged = (last == PROBED) & (pl.col("length_1") == 0)
+    prompt = (pl.col("cpu").diff().over("skb") == 0) & (
+        pl.col("t_ns").diff().over("skb") < _PROMPT_NS
+    )
+    acknowledged = (last == PROBED) & (pl.col("length_bytes").shift(1).over("skb") == 0)
     begins = (
         last.is_null()
         | (last == DROPPED)
@@ -236,21 +264,7 @@ def _packets(events: pl.DataFrame, names: Names) -> pl.DataFrame:
         | (event == QUEUED) & ~forwarded.fill_null(False)
         | (event == DROPPED) & (last.is_in([SENT, COPIED]) | acknowledged & ~prompt)
     )
-    seen = seen.with_columns(packet=begins.fill_null(True).cum_sum().cast(pl.Int64))
-    seen = seen.with_columns(
-        node=pl.col("named_node").forward_fill().over("packet"),
-        interface=pl.col("name").forward_fill().over("packet"),
-        foreign=(
-            (pl.col("context") == "process")
-            & (pl.col("task") != 0)
-            & ~pl.col("task").is_in(list(names.processes))
-        )
-        .any()
-        .over("packet"),
-    )
-    return seen.filter(pl.col("node").is_not_null() & ~pl.col("foreign")).select(
-        "place", "packet", "node", "interface"
-    )
+    return seen.select(begins=begins.fill_null(True))["begins"]
 
 
 def _sockets(events: pl.DataFrame, names: Names) -> pl.DataFrame:

@@ -17,15 +17,22 @@ from testbed.recording.manifest import Manifest
 TABLES: Final = ("kernel_events", "softirqs", "receive_path", "wake_ups")
 
 
-def trace_tables(trace: Trace, manifest: Manifest) -> dict[str, pl.DataFrame]:
-    """The tables of `TABLES`, of the run's events alone."""
+def trace_tables(trace: Trace, manifest: Manifest) -> tuple[dict[str, pl.DataFrame], list[str]]:
+    """The tables of `TABLES`, of the run's events alone, and what is to be known about them."""
     traced = marked(trace, names_of(trace, manifest))
-    return {
+    notes = []
+    if traced.foreign_packets:
+        notes.append(
+            f"tracepoints: {traced.foreign_packets} packets at interfaces of the same names were "
+            "another run's and are left out; the times of this run have that one's work in them"
+        )
+    tables = {
         "kernel_events": kernel_events(traced),
         "softirqs": _softirqs(traced),
         "receive_path": receive_paths(traced),
         "wake_ups": wake_ups(traced),
     }
+    return tables, notes
 
 
 def _softirqs(traced: Traced) -> pl.DataFrame:
