@@ -59,6 +59,8 @@ _NUMBERS: Final[Mapping[str, tuple[str, ...]]] = {
     "result": ("rc", "err", "ret", "work"),
 }
 """Column -> names of the field that it is, in the order of preference."""
+_PART_PAGES: Final = 2048
+"""Pages that are decoded together: 8 MiB of them, so that memory stays bounded."""
 _TEXTS: Final = ("name", "dev_name")
 _MEANINGS: Final = ("reason", "newstate", "vec")
 """Fields whose numbers have names."""
@@ -117,16 +119,26 @@ def decode_tracepoints(segment: Segment) -> Trace:
         else:
             pages.append(frame.payload)
             cpus.append(int(frame.kind.removeprefix("cpu") or 0))
-    walked = walk(pages, page_bytes)
-    if lost is None and walked.lost_before.any():
-        lost = int(walked.lost_before.sum())  # at least: each such page says that some were
+    parts, damaged, flagged = [], 0, 0
+    for start in range(0, len(pages), _PART_PAGES):
+        end = start + _PART_PAGES
+        walked = walk(pages[start:end], page_bytes)
+        damaged += walked.damaged_pages
+        flagged += int(walked.lost_before.sum())
+        part = _events(walked, formats, np.array(cpus[start:end], np.int64))
+        parts.append(part.with_columns(part=pl.lit(start)))
+    events = pl.DataFrame(schema=RAW_SCHEMA)
+    if parts:
+        whole = pl.concat(parts).sort("t_ns", "part", "place")
+        events = whole.drop("part", "place")
+    if lost is None and flagged:
+        lost = flagged  # at least: each such page says that some were
     damage = []
-    if walked.damaged_pages:
+    if damaged:
         damage.append(
-            f"{segment.path.name}: {walked.damaged_pages} pages of the ring buffer make no sense "
-            "from some place on"
+            f"{segment.path.name}: {damaged} pages of the ring buffer make no sense from some "
+            "place on"
         )
-    events = _events(walked, formats, np.array(cpus, np.int64))
     return Trace(events, processes, missing, lost, damage)
 
 
@@ -140,6 +152,7 @@ def _lost(payload: bytes) -> int | None:
 
 
 def _events(walked: Walked, formats: Mapping[str, str], cpus: Any) -> pl.DataFrame:
+    """The events of some pages with `place`, their order there."""
     # The first two bytes of every event are its number (common_type).
     whole = walked.length_bytes >= 2
     at = np.where(whole, walked.offset, 0)
@@ -154,9 +167,8 @@ def _events(walked: Walked, formats: Mapping[str, str], cpus: Any) -> pl.DataFra
         if rows.size:
             parts.append(_of_kind(name, Rows(walked, form, rows), walked, cpus))
     if not parts:
-        return pl.DataFrame(schema=RAW_SCHEMA)
-    table = pl.concat(parts)
-    return table.sort("t_ns", "place", maintain_order=True).drop("place")
+        return pl.DataFrame(schema={**RAW_SCHEMA, "place": pl.Int64})
+    return pl.concat(parts)
 
 
 def _of_kind(name: str, rows: Rows, walked: Walked, cpus: Any) -> pl.DataFrame:

@@ -20,6 +20,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from testbed.analysis.decode.schema import from_columns
@@ -28,6 +30,8 @@ from testbed.analysis.tracing.softirqs import containing, softirqs
 from testbed.events.tracepoints import KernelEvent
 from testbed.recording.manifest import Manifest
 
+Flags = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.int64]
 _IN_INTERRUPT: Final = 0x08 | 0x40
 _IN_SOFTIRQ: Final = 0x10
 QUEUED, RECEIVED, STACKED = "net:net_dev_queue", "net:netif_receive_skb", "net:netif_rx"
@@ -213,23 +217,52 @@ def _packets(events: pl.DataFrame, names: Names) -> pl.DataFrame:
         named_node=_mapped(pl.col("name"), names.node_of_interface),
         stranger=pl.when(called).then(~pl.col("task").is_in(list(names.processes))),
     )
-    seen = seen.with_columns(stay=_begins(seen).cum_sum())
+    # Columns by hand from here on: polars takes half a minute for as many groups as packets.
+    stranger = seen["stranger"].cast(pl.Int8).fill_null(-1).to_numpy()
+    begins = _begins(seen).to_numpy()
     # Who works on a packet does not change: another's buffer, whose beginning was not seen.
-    before = pl.col("stranger").shift(1).forward_fill().over("stay")
-    changes = (pl.col("stranger") != before).fill_null(False)
-    seen = seen.with_columns(changes=changes.cum_sum().over("stay"))
-    seen = seen.with_columns(packet=pl.struct("stay", "changes").rle_id().cast(pl.Int64))
-    seen = seen.with_columns(
-        node=pl.col("named_node").forward_fill().over("packet"),
-        interface=pl.col("name").forward_fill().over("packet"),
-    )
+    before = _last_until(stranger >= 0, begins, itself=False)
+    begins = begins | ((before >= 0) & (stranger >= 0) & (stranger[before] != stranger))
+    named = _last_until(seen["named_node"].is_not_null().to_numpy(), begins, itself=True)
+    where = pl.Series(named).replace(-1, None).cast(pl.UInt32)
+    interface = seen["name"].gather(where)
     # A timer's work is in nobody's system call: at a TAP device it shows by who reads it.
-    sent = (pl.col("event") == SENT) & pl.col("interface").is_in(list(names.relayed))
-    unread = sent.any() & (pl.col("stranger").count() == 0)
-    foreign = pl.col("stranger").any() | unread
-    return seen.select(
-        "place", "packet", "node", "interface", foreign=foreign.over("packet")
-    ).filter(pl.col("node").is_not_null())
+    sent = (seen["event"] == SENT) & interface.is_in(list(names.relayed)).fill_null(False)
+    unread = _any_of(sent.to_numpy(), begins) & ~_any_of(stranger >= 0, begins)
+    table = seen.select("place").with_columns(
+        packet=pl.Series(np.cumsum(begins)),
+        node=seen["named_node"].gather(where),
+        interface=interface,
+        foreign=pl.Series(_any_of(stranger == 1, begins) | unread),
+    )
+    return table.filter(pl.col("node").is_not_null())
+
+
+def _last_until(which: Flags, begins: Flags, *, itself: bool) -> Places:
+    """For each row the last one of its packet, up to it, that is `which`; -1: there is none.
+
+    Args:
+        which: rows.
+        begins: rows that are the first of a packet.
+        itself: whether the row itself counts.
+    """
+    rows = np.arange(which.size)
+    last = np.maximum.accumulate(np.where(which, rows, -1)) if rows.size else rows
+    if not itself:
+        last = np.concatenate([[-1], last])[: rows.size]
+    first = np.maximum.accumulate(np.where(begins, rows, 0)) if rows.size else rows
+    found: Places = np.where(last >= first, last, -1)
+    return found
+
+
+def _any_of(which: Flags, begins: Flags) -> Flags:
+    """For each row whether a row of its packet is `which`."""
+    if not which.size:
+        return which
+    starts = np.flatnonzero(begins)
+    of_packet = np.add.reduceat(which.astype(np.int64), starts) > 0
+    found: Flags = of_packet[np.cumsum(begins) - 1]
+    return found
 
 
 def _begins(seen: pl.DataFrame) -> pl.Series:
@@ -242,20 +275,21 @@ def _begins(seen: pl.DataFrame) -> pl.Series:
     Args:
         seen: events with `named_node`, by buffer and place.
     """
-    event = pl.col("event")
-    last, name = event.shift(1).over("skb"), pl.col("name")
-    before_last = event.shift(2).over("skb").fill_null("")
-    stacked = (last == STACKED) | (last == SENT) & (before_last == STACKED)
+
+    def before(column: str, rows: int = 1) -> pl.Expr:
+        same = pl.col("skb") == pl.col("skb").shift(rows)
+        return pl.when(same).then(pl.col(column).shift(rows))
+
+    event, last = pl.col("event"), before("event")
+    stacked = (last == STACKED) | (last == SENT) & (before("event", 2).fill_null("") == STACKED)
     # A host that answers on the same interface does so in a buffer of its own.
     forwarded = (
         (last == RECEIVED)
-        & (pl.col("named_node").shift(1).over("skb") == pl.col("named_node"))
-        & (name.shift(1).over("skb") != name)
+        & (before("named_node") == pl.col("named_node"))
+        & (before("name") != pl.col("name"))
     )
-    prompt = (pl.col("cpu").diff().over("skb") == 0) & (
-        pl.col("t_ns").diff().over("skb") < _PROMPT_NS
-    )
-    acknowledged = (last == PROBED) & (pl.col("length_bytes").shift(1).over("skb") == 0)
+    prompt = (before("cpu") == pl.col("cpu")) & (pl.col("t_ns") - before("t_ns") < _PROMPT_NS)
+    acknowledged = (last == PROBED) & (before("length_bytes") == 0)
     begins = (
         last.is_null()
         | (last == DROPPED)
