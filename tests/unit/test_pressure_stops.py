@@ -255,21 +255,26 @@ def test_what_is_outside_of_the_load_does_not_count() -> None:
 
 def test_what_is_missing_is_said_and_never_taken_for_nothing() -> None:
     assert mapped().summary.sentence == (
-        "not observed: http, event_loop, asgi, socket, tcp, qdisc: not in the recording"
+        "not observed: http, event_loop, asgi, socket, tcp, qdisc: not in the recording; "
+        "captures: no host was captured"
     )
     assert mapped().summary.stops == []
     assert mapped().windows.height == 0
     some = mapped(http=[], asgi=[], asgi_calls=[], socket=[], tcp=[], qdisc=[]).summary
-    assert some.not_observed == ["event_loop: not in the recording"]
+    assert some.not_observed == [
+        "event_loop: not in the recording",
+        "captures: no host was captured",
+    ]
     assert some.sentence == (
         "no backpressure to speak of in what was observed; "
-        "not observed: event_loop: not in the recording"
+        "not observed: event_loop: not in the recording; captures: no host was captured"
     )
     assert some.origin is None
     # The client alone sees that it waited, and not for whom.
     alone = mapped(http=[{"started_ns": 0, "send_ns": 1, "ended_ns": 900}]).summary
     assert alone.sentence == (
-        "not observed: event_loop, asgi, socket, tcp, qdisc: not in the recording"
+        "not observed: event_loop, asgi, socket, tcp, qdisc: not in the recording; "
+        "captures: no host was captured"
     )
     assert [s.what for s in alone.stops] == ["pool", "connect", "await"]
 

@@ -126,7 +126,7 @@ def _span(found: Found) -> tuple[int, int]:
 
 
 def _missing(found: Found) -> dict[str, str]:
-    """The layers whose source is not in the recording, each with the reason."""
+    """The layers whose source is not in the recording, and captures, each with the reason."""
     manifest = found.evidence.manifest
     reasons = {probe.layer: probe.reason for probe in manifest.probes if not probe.observed}
     missing = {}
@@ -134,6 +134,8 @@ def _missing(found: Found) -> dict[str, str]:
         if found.table(table) is None:
             why = reasons.get(layer) or found.evidence.missing.get(layer) or "not in the recording"
             missing[layer] = why
+    if not found.hosts:  # zero windows and handshakes
+        missing["captures"] = found.evidence.missing.get("captures") or "no host was captured"
     return missing
 
 
