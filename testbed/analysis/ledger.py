@@ -17,6 +17,12 @@ and of the network:
     tcp: retransmissions each is explained by a loss or a corruption, or is spurious
     corrupted: dropped by checksum   corrupted packets that came = what IP and TCP counted
 
+and above it:
+
+    application to tcp: bytes   written by applications = sent, each byte once + lost with a reset
+    tcp to application: bytes   came in order = read by applications + left unread
+    http: requests to the application   written = calls of the application + failed before one
+
 A row is balanced when its difference is 0 and, where packets are known, they are the same packets.
 A row with a side that was not observed has no difference and is neither.
 """
@@ -31,6 +37,7 @@ from testbed.analysis.crossings import Passage
 from testbed.analysis.decode.link import DELIVERED, DROPPED, HELD, LOST
 from testbed.analysis.evidence import Evidence
 from testbed.analysis.found import Found
+from testbed.analysis.ledger_application import application_rows
 from testbed.analysis.ledger_rows import ROOT, relay_count, root_drops, row
 from testbed.analysis.ledger_tcp import checksum_rows, tcp_rows
 from testbed.analysis.matching import NONE, inverse
@@ -54,6 +61,7 @@ def ledger(found: Found) -> Ledger:
     rows += [_forwarding(found, transit) for transit in found.transits]
     rows += tcp_rows(found)
     rows += checksum_rows(found)
+    rows += application_rows(found)
     return Ledger(balanced=all(row.balanced is not False for row in rows), rows=rows)
 
 

@@ -79,7 +79,8 @@ def system_calls(layout: Layout, start_ns: int) -> None:
             ("send", 2, served + 100 * US, served + 110 * US, 100, 100),
             ("send", 2, served + 300 * US, served + 310 * US, 1000, 1000),
         ]
-    here, there = ("10.0.0.1", 40000), ("10.0.1.1", 8000)
+    # Not the connection of the captures: their packets are made up for other purposes.
+    here, there = ("10.0.0.1", 40001), ("10.0.1.1", 8000)
     syscall_segment(
         layout, "client", [connection(1, "client", here, there, at_ns=start_ns)], [client]
     )

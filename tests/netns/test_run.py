@@ -275,7 +275,11 @@ def test_the_recording_is_complete(shared_root: Path) -> None:
     assert (manifest.state, manifest.failure, manifest.warnings) == ("complete", "", [])
     assert manifest.seed == 7
     assert manifest.link_backend == "relay"
-    assert [(p.name, p.kind, p.exit_code) for p in manifest.processes] == [
+    # For root, where there is a tracefs.
+    traced = any("tracepoints" in probe.sources for probe in manifest.probes)
+    processes = [(p.name, p.kind, p.exit_code) for p in manifest.processes]
+    assert (("tracer", "tracer", 0) in processes) == traced
+    assert [one for one in processes if one[0] != "tracer"] == [
         ("server", "server", 0),
         ("client", "load", 0),
         ("relay", "relay", 0),
@@ -294,6 +298,9 @@ def test_the_recording_is_complete(shared_root: Path) -> None:
         "link.client-r1.seg",
         "link.r1-server.seg",
         "sampler.seg",
+        "syscall.client.seg",
+        "syscall.server.seg",
+        *(["tracepoints.seg"] if traced else []),
     }
     assert {path.name for path in (shared_root / "packets").iterdir()} == {
         f"{node}.pcapng" for node in NODES

@@ -10,6 +10,7 @@ from testbed.analysis import series
 from testbed.analysis.analyse import analyse, load_summary
 from testbed.scenario import Load, Scenario
 from tests.builders.frames import ACK, FIN, tcp
+from tests.builders.impaired import UNCAPTURED
 from tests.builders.recordings import MS, START, US, Run
 from tests.builders.transfers import MSS, PORT, SERVER_PORT, data, reasons, transfer
 
@@ -48,7 +49,7 @@ def test_23_lost_packets_are_23_in_the_link_the_layers_the_ledger_and_tcp(tmp_pa
         "corrupted_packets": 0,
     }
     assert summary.ledger.balanced
-    assert all(row.balanced for row in summary.ledger.rows)
+    assert {row.what for row in summary.ledger.rows if not row.balanced} <= UNCAPTURED
     rows = {row.what: row for row in summary.ledger.rows}
     wire = rows["r1-server reverse: wire"]
     assert (wire.entered, wire.left, wire.dropped, wire.held) == (424, 401, 23, 0)
