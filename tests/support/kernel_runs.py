@@ -18,7 +18,9 @@ LOSS_RATIO: Final = 0.02
 CAPACITY_BIT_S: Final = 5_000_000
 LIMIT_S: Final = 280.0
 """How long a run may take: a minute on an emulated CPU, four on one that others use as well."""
-TIMING_CHECKS: Final = frozenset({"delay error", "load generator", "relay lateness", "stolen CPU"})
+TIMING_CHECKS: Final = frozenset(
+    {"CPU wait", "delay error", "load generator", "relay lateness", "stolen CPU", "wake-ups"}
+)
 """Checks of the verdict that an emulated CPU cannot keep, whatever the links do."""
 
 
