@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from testbed.analysis import verdict as judge
+from testbed.analysis import verdict_machine as machine
 from testbed.analysis.crossings import Passage
 from testbed.analysis.decode.link import DELIVERED, OVERFLOW
 from testbed.analysis.found import Found
@@ -59,10 +60,10 @@ def _reasons(
     if any(p.kind == "tracer" and "failure" not in p.about for p in manifest.processes):
         yield judge.trace_overruns(found.evidence.lost_trace_events)
     yield judge.balance(ledger)
-    late = judge.load_generator(http.late_ns, manifest.scenario.load.rate_per_s)
+    late = machine.load_generator(http.late_ns, manifest.scenario.load.rate_per_s)
     if late is not None:
         yield late
-    yield judge.stolen_cpu(manifest.stolen_cpu_ratio)
+    yield machine.stolen_cpu(manifest.stolen_cpu_ratio)
     yield from _cpu_wait(found)
     yield from _wake_ups(found, journeys)
     yield from _realised(found, links)
@@ -76,7 +77,7 @@ def _cpu_wait(found: Found) -> Iterator[Reason]:
         yield judge.not_made("CPU wait", "the kernel did not say how long processes waited")
     elif http is not None and http.height:
         waited_ns = sum(share.waited_ns for share in shares.values())
-        yield judge.cpu_wait(waited_ns, max(1, int(http["latency_ns"].sum())))
+        yield machine.cpu_wait(waited_ns, max(1, int(http["latency_ns"].sum())))
 
 
 def _wake_ups(found: Found, journeys: JourneySummary | None) -> Iterator[Reason]:
@@ -88,7 +89,7 @@ def _wake_ups(found: Found, journeys: JourneySummary | None) -> Iterator[Reason]
         for at in journeys.why_slow
     }
     if ratios:
-        yield judge.wake_ups(ratios)
+        yield machine.wake_ups(ratios)
 
 
 def _relay(found: Found) -> Iterator[Reason]:

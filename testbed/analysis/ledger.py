@@ -19,9 +19,9 @@ and of the network:
 
 and above it:
 
-    application to tcp: bytes   written by applications = sent, each byte once + lost with a reset
-    tcp to application: bytes   came in order = read by applications + left unread
-    http: requests to the application   written = calls of the application + failed before one
+    application to tcp: written bytes   = sent, each byte once + lost with a reset
+    tcp to application: read bytes      came in order = read + left unread
+    http: requests to the application   written = calls of it + failed before one
 
 A row is balanced when its difference is 0 and, where packets are known, they are the same packets.
 A row with a side that was not observed has no difference and is neither.

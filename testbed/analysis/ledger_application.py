@@ -117,8 +117,10 @@ def _bytes(found: Found) -> Iterator[LedgerRow]:
         into = came[node].since(connection_key(*there, *here), opened_ns[number])
         written.add_written(moved["send"][number], out, cut=out is not None and not out.ended)
         read.add_read(moved["recv"][number], into)
-    yield written.row("application to tcp: bytes", "dropped: in send buffers of reset connections")
-    yield read.row("tcp to application: bytes", "held: unread when the reader closed")
+    yield written.row(
+        "application to tcp: written bytes", "dropped: in send buffers of reset connections"
+    )
+    yield read.row("tcp to application: read bytes", "held: unread when the reader closed")
 
 
 @dataclass(slots=True)

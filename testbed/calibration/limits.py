@@ -17,7 +17,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from testbed.analysis.verdict import FULL_FRAME_BYTES, NEAR, STOLEN_DEGRADED
+from testbed.analysis.verdict import FULL_FRAME_BYTES, NEAR
+from testbed.analysis.verdict_machine import STOLEN_DEGRADED
 from testbed.calibration.record import Backend, Circumstances, Limits, RateMeasure, TcpMeasure
 from testbed.units import NS_PER_S, serialisation_ns
 

@@ -10,7 +10,8 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from testbed.analysis.verdict import FULL_FRAME_BYTES, NEAR, STOLEN_DEGRADED
+from testbed.analysis.verdict import FULL_FRAME_BYTES, NEAR
+from testbed.analysis.verdict_machine import STOLEN_DEGRADED
 from testbed.calibration.limits import (
     LONG_RUN_ERROR,
     WINDOW_ERROR,

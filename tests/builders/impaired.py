@@ -40,7 +40,7 @@ def row(summary: Summary, what: str) -> LedgerRow:
     return found
 
 
-UNCAPTURED: Final = {"application to tcp: bytes", "tcp to application: bytes"}
+UNCAPTURED: Final = {"application to tcp: written bytes", "tcp to application: read bytes"}
 """The connection of the clients is in none of the captures that are made up here."""
 
 

@@ -75,6 +75,6 @@ def test_requests_are_followed_through_all_layers(any_run: CommandLineRun) -> No
 
 def test_the_ledger_balances_up_to_the_application(any_run: CommandLineRun) -> None:
     rows = {row.what: row for row in any_run.summary.ledger.rows}
-    for what in ("application to tcp: bytes", "tcp to application: bytes"):
+    for what in ("application to tcp: written bytes", "tcp to application: read bytes"):
         assert (rows[what].balanced, rows[what].difference) == (True, 0)
     assert rows["http: requests to the application"].left == any_run.summary.http.requests

@@ -19,7 +19,7 @@ import pytest
 import typer.main
 
 from testbed import cli, errors, pytest_plugin
-from testbed.analysis import checks, summary, verdict
+from testbed.analysis import checks, summary, verdict, verdict_machine
 from testbed.analysis.analyse import analyse
 from testbed.events import LAYERS, tracepoints
 from testbed.probes.tracepoints import EVENTS
@@ -292,7 +292,9 @@ def check_names(module: Any) -> set[str]:
 
 def test_every_check_of_the_verdict_is_explained() -> None:
     page = names_by_heading(DOCS / "explanation" / "verdict.md")
-    assert sorted(page["Checks"]) == sorted(check_names(verdict) | check_names(checks))
+    assert sorted(page["Checks"]) == sorted(
+        check_names(verdict) | check_names(verdict_machine) | check_names(checks)
+    )
 
 
 def test_every_bound_of_the_verdict_is_explained() -> None:
@@ -300,7 +302,7 @@ def test_every_bound_of_the_verdict_is_explained() -> None:
     rows = re.findall(r"^\| `([A-Z_]+)` \| ([\d.]+) \|", text, re.MULTILINE)
     bounds = {
         name: value
-        for name, value in vars(verdict).items()
+        for name, value in (vars(verdict) | vars(verdict_machine)).items()
         if name.isupper() and not name.startswith("_") and not name.startswith("NS_PER")
     }
     assert {name: float(value) for name, value in rows} == bounds

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from testbed.analysis import verdict as judge
+from testbed.analysis import verdict_machine as machine
 from testbed.analysis.ledger_rows import row
 from testbed.analysis.metrics.binomial import interval
 from testbed.analysis.summary import NO_RULE, Impairment, Ledger, Quantiles, Reason
@@ -73,9 +74,9 @@ def test_overflow_and_capture_drops_allow_none(count: int, expected: str) -> Non
 def test_what_was_not_observed_is_degraded() -> None:
     for found in (
         judge.capture_drops(None, 5),
-        judge.stolen_cpu(None),
+        machine.stolen_cpu(None),
         judge.balance(Ledger(balanced=True, rows=[row("x", 1, None, 0, 0)])),
-        judge.load_generator(None, 5.0),
+        machine.load_generator(None, 5.0),
     ):
         assert found is not None
         assert found.status == "degraded"
@@ -109,13 +110,13 @@ def test_strangers_unbalance_a_row_without_a_difference() -> None:
     ],
 )
 def test_load_generator(late_ns: int, rate: float, expected: str) -> None:
-    found = judge.load_generator(spread(late_ns), rate)
+    found = machine.load_generator(spread(late_ns), rate)
     assert found is not None
     assert found.status == expected
 
 
 def test_a_closed_loop_has_no_schedule() -> None:
-    assert judge.load_generator(spread(10**12), None) is None
+    assert machine.load_generator(spread(10**12), None) is None
 
 
 @pytest.mark.parametrize(
@@ -129,7 +130,7 @@ def test_a_closed_loop_has_no_schedule() -> None:
     ],
 )
 def test_stolen_cpu(ratio: float, expected: str) -> None:
-    assert judge.stolen_cpu(ratio).status == expected
+    assert machine.stolen_cpu(ratio).status == expected
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_how_the_run_ended() -> None:
     ],
 )
 def test_wake_ups(ratios: dict[str, float], expected: str, where: str) -> None:
-    reason = judge.wake_ups(ratios)
+    reason = machine.wake_ups(ratios)
     assert reason.status == expected
     assert f"at {where} " in reason.message
 
@@ -268,4 +269,4 @@ def test_wake_ups(ratios: dict[str, float], expected: str, where: str) -> None:
     [(0, "faithful"), (100, "faithful"), (101, "degraded"), (501, "invalid")],
 )
 def test_cpu_wait(waited: int, expected: str) -> None:
-    assert judge.cpu_wait(waited, 1000).status == expected
+    assert machine.cpu_wait(waited, 1000).status == expected
