@@ -32,6 +32,7 @@ from testbed.analysis.ledger import ledger
 from testbed.analysis.ledger_tcp import explained
 from testbed.analysis.links import link_direction
 from testbed.analysis.metrics.http import http_summary
+from testbed.analysis.observing import observing
 from testbed.analysis.packet_table import packet_table
 from testbed.analysis.pressure import Pressure, pressure
 from testbed.analysis.summary import FORMAT, Http, Summary
@@ -135,6 +136,7 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
         ledger=rows,
         backpressure=mapped.summary,
         journeys=slow,
+        observing=observing(evidence),
         warnings=[*manifest.warnings, *evidence.damage, *evidence.notes, *missing],
     )
 

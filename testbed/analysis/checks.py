@@ -72,7 +72,10 @@ def _reasons(
 
 
 def _cpu_wait(found: Found) -> Iterator[Reason]:
-    shares, http = found.evidence.manifest.cpu_shares, found.table("http")
+    manifest, http = found.evidence.manifest, found.table("http")
+    # Of those that people ask about: what waits among the observers costs nobody.
+    others = {one.name for one in manifest.processes if one.kind not in ("server", "load")}
+    shares = {name: share for name, share in manifest.cpu_shares.items() if name not in others}
     if not shares:
         yield judge.not_made("CPU wait", "the kernel did not say how long processes waited")
     elif http is not None and http.height:

@@ -319,6 +319,18 @@ class JourneySummary(_Part, frozen=True, kw_only=True):
     """What most of p99 is."""
 
 
+class Observing(_Part, frozen=True, kw_only=True):
+    """What a probe took while the load ran."""
+
+    probe: str
+    """As in ``--probes``."""
+    cpu_ns: int
+    cpu_ratio: float
+    """Of one CPU, while the load ran."""
+    measured: bool
+    """A process's own CPU time; else estimated: records, times what one costs."""
+
+
 class Expectation(_Part, frozen=True, kw_only=True):
     """One expectation and whether it held."""
 
@@ -346,5 +358,7 @@ class Summary(_Part, frozen=True, kw_only=True):
     backpressure: Backpressure | None = None
     """None only in summaries that an earlier version wrote."""
     journeys: JourneySummary | None = None
+    observing: list[Observing] = []
+    """What observing cost, the largest first."""
     expectations: list[Expectation] = []
     warnings: list[str] = []

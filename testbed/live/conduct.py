@@ -218,9 +218,8 @@ class Experiment:
                 raise process.died("during the load")
 
     def _cpu_use(self) -> dict[str, machine.CpuUse]:
-        """Of servers and clients that run, by name of the process."""
-        watched = (*self._processes.of_kind("server"), *self._processes.of_kind("load"))
-        found = {process.name: machine.cpu_use(process.popen.pid) for process in watched}
+        """Of all processes that run, by name."""
+        found = {one.name: machine.cpu_use(one.popen.pid) for one in self._processes.all}
         return {name: use for name, use in found.items() if use is not None}
 
     def _fall_quiet(self, plan: NetworkPlan) -> None:

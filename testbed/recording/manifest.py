@@ -190,7 +190,7 @@ class Manifest(_Record, frozen=True, kw_only=True):
     busy_cpu_ratio: float | None = None
     """Share of all CPU time that was in use while the load ran."""
     cpu_shares: dict[str, CpuShare] = {}
-    """By name of a server's or client's process; empty where the kernel does not say."""
+    """By name of the process; empty where the kernel does not say."""
     warnings: list[str] = []
 
 

@@ -80,7 +80,7 @@ def test_an_overloaded_machine(busy_machine: None, tmp_path: Path) -> None:
     assert machine & {"degraded", "invalid"}
     assert not recording.summary.verdict.faithful
     shares = manifest_of(recording.root).cpu_shares
-    assert set(shares) == {"client", "server"}
+    assert set(shares) >= {"client", "server", "relay", "sampler", "capture.r1"}
 
 
 def test_a_relay_that_was_kept_from_running(own_mark: str, tmp_path: Path) -> None:
