@@ -12,14 +12,16 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import polars as pl
 
 from testbed.analysis.checks import judge_run
-from testbed.analysis.crossings import crossing_table, passages
+from testbed.analysis.crossings import Passage, crossing_table, passages
 from testbed.analysis.decode.link import decode_link
 from testbed.analysis.evidence import Evidence, load
 from testbed.analysis.following import follow
@@ -34,6 +36,7 @@ from testbed.analysis.links import link_direction
 from testbed.analysis.metrics.http import http_summary
 from testbed.analysis.packet_table import packet_table
 from testbed.analysis.summary import FORMAT, Http, Summary
+from testbed.analysis.threads import both
 from testbed.analysis.transits import transits
 from testbed.errors import RecordingError
 from testbed.recording.layout import (
@@ -60,8 +63,10 @@ def analyse(root: Path) -> Summary:
     found = _found(evidence)
     try:
         travelled = journeys(found)
-        _write_tables(layout, found, travelled)
-        summary = summarise(found, travelled)
+        summary, _ = both(
+            lambda: summarise(found, travelled),
+            lambda: _write_tables(layout, found, travelled),
+        )
         data = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         write_atomically(layout.summary, data + b"\n")
     except OSError as error:
@@ -172,24 +177,39 @@ def _write_tables(layout: Layout, found: Found, travelled: Journeys | None) -> N
 
     Tables of an earlier analysis that are no more are removed.
     """
-    evidence = found.evidence
-    tables = {layout.events(name): table for name, table in evidence.tables.items()}
-    for link, records in evidence.relay.items():
-        tables[layout.link(link)] = decode_link(link, records)
-    if evidence.captures:
-        tables[layout.events("packets")] = packet_table(evidence)
-        crossings = [crossing_table(passage) for passage in found.passages]
-        if crossings:
-            tables[layout.events("crossings")] = pl.concat(crossings)
-    if travelled is not None:
-        tables[layout.events("journeys")] = journey_table(travelled)
+    wanted = dict(_tables(layout, found, travelled))
     for folder in (layout.root / "events", layout.root / "links"):
         folder.mkdir(mode=0o700, exist_ok=True)
         for path in folder.glob("*.parquet"):
-            if path not in tables:
+            if path not in wanted:
                 path.unlink()
-    for path, table in tables.items():
-        _write_table(path, table)
+    for path, make in wanted.items():
+        _write_table(path, make())
+
+
+def _tables(
+    layout: Layout, found: Found, travelled: Journeys | None
+) -> Iterator[tuple[Path, Callable[[], pl.DataFrame]]]:
+    """Where each table goes and what makes it: the large ones are made one at a time."""
+    evidence = found.evidence
+    for name, table in evidence.tables.items():
+        yield layout.events(name), functools.partial(_same, table)
+    for link, records in evidence.relay.items():
+        yield layout.link(link), functools.partial(decode_link, link, records)
+    if evidence.captures:
+        yield layout.events("packets"), functools.partial(packet_table, evidence)
+        if found.passages:
+            yield layout.events("crossings"), functools.partial(_crossings, found.passages)
+    if travelled is not None:
+        yield layout.events("journeys"), functools.partial(journey_table, travelled)
+
+
+def _same(table: pl.DataFrame) -> pl.DataFrame:
+    return table
+
+
+def _crossings(passages: Sequence[Passage]) -> pl.DataFrame:
+    return pl.concat([crossing_table(passage) for passage in passages])
 
 
 def _write_table(path: Path, table: pl.DataFrame) -> None:

@@ -26,6 +26,7 @@ from testbed.analysis.decode.qdisc import decode_link_names, decode_qdiscs
 from testbed.analysis.decode.samples import Samples
 from testbed.analysis.decode.sockets import decode_sockets
 from testbed.analysis.decode.syscalls import decode_syscalls
+from testbed.analysis.threads import both
 from testbed.analysis.topology import Topology
 from testbed.errors import RecordingError
 from testbed.events.asgi import AsgiExchange
@@ -89,8 +90,16 @@ class Evidence:
 
 def load(layout: Layout, manifest: Manifest) -> Evidence:
     """Reads and decodes all parts of a recording."""
-    evidence = Evidence(manifest, Topology(manifest))
-    _captures(layout, evidence)
+    topology = Topology(manifest)
+    evidence, captured = Evidence(manifest, topology), Evidence(manifest, topology)
+    both(lambda: _segments(layout, evidence), lambda: _captures(layout, captured))
+    evidence.captures = captured.captures
+    evidence.missing |= captured.missing
+    evidence.damage[:0] = captured.damage
+    return evidence
+
+
+def _segments(layout: Layout, evidence: Evidence) -> None:
     by_source: dict[str, list[Segment]] = {}
     for path in layout.segments():
         try:
@@ -107,7 +116,6 @@ def load(layout: Layout, manifest: Manifest) -> Evidence:
     _event_loops(by_source.get("event_loop", []), evidence)
     _asgi(by_source.get("asgi", []), evidence)
     _http(by_source.get("http", []), evidence)
-    return evidence
 
 
 def to_monotonic(t_ns: Times, start: Clock | None, end: Clock | None) -> Times:
