@@ -75,7 +75,10 @@ class Passage:
     @property
     def originals(self) -> npt.NDArray[np.void] | None:
         """The relay's log without copies: a record per packet that came to it."""
-        return None if self.records is None else self.records[(self.records["flags"] & COPY) == 0]
+        if self.records is None:
+            return None
+        copies = (self.records["flags"] & COPY) != 0
+        return self.records[~copies] if copies.any() else self.records
 
     def fate_is(self, fate: int) -> npt.NDArray[np.bool_] | None:
         """Per packet at the sender whether this was its fate on the relay; None without a log."""

@@ -82,7 +82,7 @@ def _added(place: int) -> Table:
     """What 16 bits add at a place, both bytes as a little-endian number, shape (65536,)."""
     first = DIGEST_BYTES - 1 - 2 * place
     low, high = _at_distance()[first], _at_distance()[first - 1]
-    return (high[:, None] ^ low[None, :]).ravel()
+    return np.asarray((high[:, None] ^ low[None, :]).ravel(), np.uint32)
 
 
 @cache
@@ -105,7 +105,7 @@ def _back(zeros: int) -> Table:
 
 def _without_zeros(value: Table, zeros: int) -> Table:
     back = _back(zeros)
-    found = back[0].take(value & _BYTE)
+    found: Table = back[0].take(value & _BYTE)
     for byte in range(1, 4):
         found ^= back[byte].take((value >> np.uint32(8 * byte)) & _BYTE)
     return found
