@@ -26,7 +26,7 @@ from testbed.analysis.decode.qdisc import decode_link_names, decode_qdiscs
 from testbed.analysis.decode.samples import Samples
 from testbed.analysis.decode.sockets import decode_sockets
 from testbed.analysis.decode.syscalls import decode_syscalls
-from testbed.analysis.threads import both
+from testbed.analysis.threads import both, give_back_memory
 from testbed.analysis.topology import Topology
 from testbed.errors import RecordingError
 from testbed.events.asgi import AsgiExchange
@@ -96,6 +96,7 @@ def load(layout: Layout, manifest: Manifest) -> Evidence:
     evidence.captures = captured.captures
     evidence.missing |= captured.missing
     evidence.damage[:0] = captured.damage
+    give_back_memory()
     return evidence
 
 
