@@ -36,7 +36,7 @@ from testbed.analysis.links import link_direction
 from testbed.analysis.metrics.http import http_summary
 from testbed.analysis.packet_table import packet_table
 from testbed.analysis.summary import FORMAT, Http, Summary
-from testbed.analysis.threads import both
+from testbed.analysis.threads import both, in_threads
 from testbed.analysis.transits import transits
 from testbed.errors import RecordingError
 from testbed.recording.layout import (
@@ -77,7 +77,7 @@ def analyse(root: Path) -> Summary:
 
 
 def _found(evidence: Evidence) -> Found:
-    crossed, passed = passages(evidence), transits(evidence)
+    crossed, passed = both(lambda: passages(evidence), lambda: transits(evidence))
     followed = follow(evidence, crossed, passed)
     hosts = host_streams(evidence, followed)
     return Found(evidence, crossed, passed, followed, hosts, explained(hosts))
@@ -121,9 +121,9 @@ def summarise(found: Found, travelled: Journeys | None) -> Summary:
     http = _no_http() if table is None else http_summary(table)
     rows = ledger(found)
     links: dict[str, dict] = {}  # type: ignore[type-arg]
-    for passage in found.passages:
-        sides = links.setdefault(passage.way.link.name, {})
-        sides[passage.way.name] = link_direction(passage, evidence)
+    numbers = in_threads(lambda passage: link_direction(passage, evidence), found.passages)
+    for passage, direction in zip(found.passages, numbers, strict=True):
+        links.setdefault(passage.way.link.name, {})[passage.way.name] = direction
     slow = None if travelled is None else journey_summary(travelled)
     missing = [f"not in the recording: {why}" for why in _gaps(evidence)]
     return Summary(

@@ -13,6 +13,7 @@ from testbed.analysis.following import Followed
 from testbed.analysis.matching import NONE, Keys, datagram_keys, match_occurrences
 from testbed.analysis.metrics.streams import Streams, streams
 from testbed.analysis.metrics.tcp import ARRIVED, CORRUPTED, LOST, NOT_OBSERVED, overtaken
+from testbed.analysis.threads import in_threads
 
 Int64 = npt.NDArray[np.int64]
 
@@ -45,13 +46,13 @@ class _Part:
 
 def host_streams(evidence: Evidence, followed: Followed) -> list[HostStreams]:
     """The TCP streams of every captured end host, each packet followed to its destination."""
-    parts = []
-    for node, capture in sorted(evidence.captures.items()):
-        if node not in evidence.topology.nodes or evidence.topology.forwards(node):
-            continue
-        whole = ~capture.outgoing & ~followed.damaged[node]
-        sent = streams(capture.packets, capture.outgoing)
-        parts.append(_Part(capture, sent, streams(capture.packets, whole)))
+    topology = evidence.topology
+    captures = [
+        capture
+        for node, capture in sorted(evidence.captures.items())
+        if node in topology.nodes and not topology.forwards(node)
+    ]
+    parts = in_threads(lambda capture: _part(capture, followed), captures)
     keys_out = [datagram_keys(part.capture.packets.take(part.sent.row)) for part in parts]
     came_ns = _came_ns(parts, keys_out, followed)
     captured = {key for part in parts for key in evidence.topology.own_keys[part.capture.node]}
@@ -70,6 +71,12 @@ def host_streams(evidence: Evidence, followed: Followed) -> list[HostStreams]:
             HostStreams(capture.node, capture.packets, out, part.received, arrived, mine, late)
         )
     return found
+
+
+def _part(capture: NodeCapture, followed: Followed) -> _Part:
+    whole = ~capture.outgoing & ~followed.damaged[capture.node]
+    sent = streams(capture.packets, capture.outgoing)
+    return _Part(capture, sent, streams(capture.packets, whole))
 
 
 def _came_ns(parts: list[_Part], keys_out: list[Keys], followed: Followed) -> Int64:
