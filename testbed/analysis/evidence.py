@@ -149,8 +149,7 @@ def _captures(layout: Layout, evidence: Evidence) -> None:
         evidence.damage += capture.damage
         packets = capture.packets
         ours = packets.ethertype == MARKER_ETHERTYPE
-        if ours.any():
-            packets = packets.take(~ours)
+        packets.drop(np.flatnonzero(ours))
         packets.t_ns = to_monotonic(packets.t_ns, manifest.clock_start, manifest.clock_end)
         evidence.captures[node] = NodeCapture(
             node=node,

@@ -53,7 +53,7 @@ def host_streams(evidence: Evidence, followed: Followed) -> list[HostStreams]:
         if node in topology.nodes and not topology.forwards(node)
     ]
     parts = in_threads(lambda capture: _part(capture, followed), captures)
-    keys_out = [datagram_keys(part.capture.packets.take(part.sent.row)) for part in parts]
+    keys_out = [datagram_keys(part.capture.packets, part.sent.row) for part in parts]
     came_ns = _came_ns(parts, keys_out, followed)
     captured = {key for part in parts for key in evidence.topology.own_keys[part.capture.node]}
     seen = np.array(sorted(captured), np.uint64)
@@ -87,7 +87,7 @@ def _came_ns(parts: list[_Part], keys_out: list[Keys], followed: Followed) -> In
     keys, times, copies = [], [], []
     for part in parts:
         packets, row = part.capture.packets, part.received.row
-        keys.append(datagram_keys(packets.take(row)))
+        keys.append(datagram_keys(packets, row))
         times.append(packets.t_ns[row])
         copies.append(followed.copy[part.capture.node][row])
     none = np.empty(0, np.int64)
