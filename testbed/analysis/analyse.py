@@ -36,7 +36,7 @@ from testbed.analysis.links import link_direction
 from testbed.analysis.metrics.http import http_summary
 from testbed.analysis.packet_table import packet_table
 from testbed.analysis.summary import FORMAT, Http, Summary
-from testbed.analysis.threads import both, in_threads
+from testbed.analysis.threads import both, give_back_memory, in_threads
 from testbed.analysis.transits import transits
 from testbed.errors import RecordingError
 from testbed.recording.layout import (
@@ -63,6 +63,7 @@ def analyse(root: Path) -> Summary:
     found = _found(evidence)
     try:
         travelled = journeys(found)
+        give_back_memory()
         summary, _ = both(
             lambda: summarise(found, travelled),
             lambda: _write_tables(layout, found, travelled),

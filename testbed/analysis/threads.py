@@ -41,7 +41,7 @@ def both(first: Callable[[], _Given], second: Callable[[], _Made]) -> tuple[_Giv
 
 
 def give_back_memory() -> None:
-    """Gives what was freed back to the system: after decoding glibc holds 120 bytes a packet of it.
+    """Gives what was freed back to the system: glibc holds up to 120 bytes a packet of it.
 
     Many small buffers in several threads leave holes that nothing later fits into (malloc_trim(3)).
     Another C library does without.
