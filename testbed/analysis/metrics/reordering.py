@@ -61,8 +61,15 @@ def degrees(sequence: Sequence) -> Sequence:
 
 
 def n_reordered(sequence: Sequence, n: int) -> int:
-    """Number of n-reordered packets (RFC 4737, 5); with n = 3 each makes three duplicate ACKs."""
-    return int(np.count_nonzero(degrees(sequence) >= n))
+    """Number of n-reordered packets (RFC 4737, 5); with n = 3 each makes three duplicate ACKs.
+
+    Those with a higher number in each of the n places right before them.
+    """
+    late = np.flatnonzero(reordered(sequence))
+    late = late[late >= n]
+    for step in range(1, n + 1):
+        late = late[sequence[late - step] > sequence[late]]
+    return int(late.size)
 
 
 def gaps(sequence: Sequence) -> Sequence:
