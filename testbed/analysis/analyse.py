@@ -12,14 +12,16 @@ Rules:
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
 import polars as pl
 
 from testbed.analysis.checks import judge_run
-from testbed.analysis.crossings import crossing_table, passages
+from testbed.analysis.crossings import Passage, crossing_table, passages
 from testbed.analysis.decode.link import decode_link
 from testbed.analysis.evidence import Evidence, load
 from testbed.analysis.following import follow
@@ -36,6 +38,7 @@ from testbed.analysis.observing import observing
 from testbed.analysis.packet_table import packet_table
 from testbed.analysis.pressure import Pressure, pressure
 from testbed.analysis.summary import FORMAT, Http, Summary
+from testbed.analysis.threads import both, give_back_memory, in_threads
 from testbed.analysis.transits import transits
 from testbed.errors import RecordingError
 from testbed.recording.layout import (
@@ -62,8 +65,11 @@ def analyse(root: Path) -> Summary:
     found = _found(evidence)
     try:
         travelled, mapped = journeys(found), pressure(found)
-        _write_tables(layout, found, travelled, mapped)
-        summary = summarise(found, travelled, mapped)
+        give_back_memory()
+        summary, _ = both(
+            lambda: summarise(found, travelled, mapped),
+            lambda: _write_tables(layout, found, travelled, mapped),
+        )
         data = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         write_atomically(layout.summary, data + b"\n")
     except OSError as error:
@@ -74,7 +80,7 @@ def analyse(root: Path) -> Summary:
 
 
 def _found(evidence: Evidence) -> Found:
-    crossed, passed = passages(evidence), transits(evidence)
+    crossed, passed = both(lambda: passages(evidence), lambda: transits(evidence))
     followed = follow(evidence, crossed, passed)
     hosts = host_streams(evidence, followed)
     return Found(evidence, crossed, passed, followed, hosts, explained(hosts))
@@ -118,9 +124,9 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
     http = _no_http() if table is None else http_summary(table)
     rows = ledger(found)
     links: dict[str, dict] = {}  # type: ignore[type-arg]
-    for passage in found.passages:
-        sides = links.setdefault(passage.way.link.name, {})
-        sides[passage.way.name] = link_direction(passage, evidence)
+    numbers = in_threads(lambda passage: link_direction(passage, evidence), found.passages)
+    for passage, direction in zip(found.passages, numbers, strict=True):
+        links.setdefault(passage.way.link.name, {})[passage.way.name] = direction
     slow = None if travelled is None else journey_summary(travelled)
     missing = [f"not in the recording: {why}" for why in _gaps(evidence)]
     return Summary(
@@ -178,25 +184,40 @@ def _write_tables(
 
     Tables of an earlier analysis that are no more are removed.
     """
-    evidence = found.evidence
-    tables = {layout.events(name): table for name, table in evidence.tables.items()}
-    tables[layout.events("backpressure")] = mapped.windows
-    for link, records in evidence.relay.items():
-        tables[layout.link(link)] = decode_link(link, records)
-    if evidence.captures:
-        tables[layout.events("packets")] = packet_table(evidence)
-        crossings = [crossing_table(passage) for passage in found.passages]
-        if crossings:
-            tables[layout.events("crossings")] = pl.concat(crossings)
-    if travelled is not None:
-        tables[layout.events("journeys")] = journey_table(travelled)
+    wanted = dict(_tables(layout, found, travelled, mapped))
     for folder in (layout.root / "events", layout.root / "links"):
         folder.mkdir(mode=0o700, exist_ok=True)
         for path in folder.glob("*.parquet"):
-            if path not in tables:
+            if path not in wanted:
                 path.unlink()
-    for path, table in tables.items():
-        _write_table(path, table)
+    for path, make in wanted.items():
+        _write_table(path, make())
+
+
+def _tables(
+    layout: Layout, found: Found, travelled: Journeys | None, mapped: Pressure
+) -> Iterator[tuple[Path, Callable[[], pl.DataFrame]]]:
+    """Where each table goes and what makes it: the large ones are made one at a time."""
+    evidence = found.evidence
+    for name, table in evidence.tables.items():
+        yield layout.events(name), functools.partial(_same, table)
+    yield layout.events("backpressure"), functools.partial(_same, mapped.windows)
+    for link, records in evidence.relay.items():
+        yield layout.link(link), functools.partial(decode_link, link, records)
+    if evidence.captures:
+        yield layout.events("packets"), functools.partial(packet_table, evidence)
+        if found.passages:
+            yield layout.events("crossings"), functools.partial(_crossings, found.passages)
+    if travelled is not None:
+        yield layout.events("journeys"), functools.partial(journey_table, travelled)
+
+
+def _same(table: pl.DataFrame) -> pl.DataFrame:
+    return table
+
+
+def _crossings(passages: Sequence[Passage]) -> pl.DataFrame:
+    return pl.concat([crossing_table(passage) for passage in passages])
 
 
 def _write_table(path: Path, table: pl.DataFrame) -> None:

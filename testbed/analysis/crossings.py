@@ -25,6 +25,7 @@ from testbed.analysis.matching import (
     match_wire,
 )
 from testbed.analysis.periods import Periods, periods_of
+from testbed.analysis.threads import in_threads
 from testbed.analysis.topology import DirectionName, Way
 from testbed.events.link import COPY, CORRUPTED, DIRECTIONS
 
@@ -74,7 +75,10 @@ class Passage:
     @property
     def originals(self) -> npt.NDArray[np.void] | None:
         """The relay's log without copies: a record per packet that came to it."""
-        return None if self.records is None else self.records[(self.records["flags"] & COPY) == 0]
+        if self.records is None:
+            return None
+        copies = (self.records["flags"] & COPY) != 0
+        return self.records[~copies] if copies.any() else self.records
 
     def fate_is(self, fate: int) -> npt.NDArray[np.bool_] | None:
         """Per packet at the sender whether this was its fate on the relay; None without a log."""
@@ -142,7 +146,7 @@ class Passage:
 
 def passages(evidence: Evidence) -> list[Passage]:
     """Every direction of every link."""
-    return [_passage(evidence, way) for way in evidence.topology.ways]
+    return in_threads(lambda way: _passage(evidence, way), evidence.topology.ways)
 
 
 def _passage(evidence: Evidence, way: Way) -> Passage:
@@ -154,7 +158,10 @@ def _passage(evidence: Evidence, way: Way) -> Passage:
     log = evidence.relay.get(way.link.name)
     records = None
     if log is not None:
-        records = log[log["direction"] == DIRECTIONS.index(way.name)]
+        # They are sorted by direction: a slice, not a copy.
+        place = DIRECTIONS.index(way.name)
+        first, end = np.searchsorted(log["direction"], (place, place + 1))
+        records = log[first:end]
     wire = match_wire(
         _end(sender, sent), _end(receiver, received), None if records is None else _log(records)
     )

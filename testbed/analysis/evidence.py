@@ -27,6 +27,7 @@ from testbed.analysis.decode.samples import Samples
 from testbed.analysis.decode.sockets import decode_sockets
 from testbed.analysis.decode.syscalls import decode_syscalls
 from testbed.analysis.decode.tracepoints import decode_tracepoints
+from testbed.analysis.threads import both, give_back_memory
 from testbed.analysis.topology import Topology
 from testbed.analysis.tracing.tables import TABLES as TRACE_TABLES
 from testbed.analysis.tracing.tables import trace_tables
@@ -96,8 +97,17 @@ class Evidence:
 
 def load(layout: Layout, manifest: Manifest) -> Evidence:
     """Reads and decodes all parts of a recording."""
-    evidence = Evidence(manifest, Topology(manifest))
-    _captures(layout, evidence)
+    topology = Topology(manifest)
+    evidence, captured = Evidence(manifest, topology), Evidence(manifest, topology)
+    both(lambda: _segments(layout, evidence), lambda: _captures(layout, captured))
+    evidence.captures = captured.captures
+    evidence.missing |= captured.missing
+    evidence.damage[:0] = captured.damage
+    give_back_memory()
+    return evidence
+
+
+def _segments(layout: Layout, evidence: Evidence) -> None:
     by_source: dict[str, list[Segment]] = {}
     for path in layout.segments():
         try:
@@ -115,7 +125,6 @@ def load(layout: Layout, manifest: Manifest) -> Evidence:
     _asgi(by_source.get("asgi", []), evidence)
     _http(by_source.get("http", []), evidence)
     _tracepoints(by_source.get("tracepoints", []), evidence)
-    return evidence
 
 
 def to_monotonic(t_ns: Times, start: Clock | None, end: Clock | None) -> Times:
@@ -148,8 +157,7 @@ def _captures(layout: Layout, evidence: Evidence) -> None:
         evidence.damage += capture.damage
         packets = capture.packets
         ours = packets.ethertype == MARKER_ETHERTYPE
-        if ours.any():
-            packets = packets.take(~ours)
+        packets.drop(np.flatnonzero(ours))
         packets.t_ns = to_monotonic(packets.t_ns, manifest.clock_start, manifest.clock_end)
         evidence.captures[node] = NodeCapture(
             node=node,

@@ -13,6 +13,7 @@ from testbed.analysis.following import Followed
 from testbed.analysis.matching import NONE, Keys, datagram_keys, match_occurrences
 from testbed.analysis.metrics.streams import Streams, streams
 from testbed.analysis.metrics.tcp import ARRIVED, CORRUPTED, LOST, NOT_OBSERVED, overtaken
+from testbed.analysis.threads import in_threads
 
 Int64 = npt.NDArray[np.int64]
 
@@ -45,14 +46,14 @@ class _Part:
 
 def host_streams(evidence: Evidence, followed: Followed) -> list[HostStreams]:
     """The TCP streams of every captured end host, each packet followed to its destination."""
-    parts = []
-    for node, capture in sorted(evidence.captures.items()):
-        if node not in evidence.topology.nodes or evidence.topology.forwards(node):
-            continue
-        whole = ~capture.outgoing & ~followed.damaged[node]
-        sent = streams(capture.packets, capture.outgoing)
-        parts.append(_Part(capture, sent, streams(capture.packets, whole)))
-    keys_out = [datagram_keys(part.capture.packets.take(part.sent.row)) for part in parts]
+    topology = evidence.topology
+    captures = [
+        capture
+        for node, capture in sorted(evidence.captures.items())
+        if node in topology.nodes and not topology.forwards(node)
+    ]
+    parts = in_threads(lambda capture: _part(capture, followed), captures)
+    keys_out = [datagram_keys(part.capture.packets, part.sent.row) for part in parts]
     came_ns = _came_ns(parts, keys_out, followed)
     captured = {key for part in parts for key in evidence.topology.own_keys[part.capture.node]}
     seen = np.array(sorted(captured), np.uint64)
@@ -72,6 +73,12 @@ def host_streams(evidence: Evidence, followed: Followed) -> list[HostStreams]:
     return found
 
 
+def _part(capture: NodeCapture, followed: Followed) -> _Part:
+    whole = ~capture.outgoing & ~followed.damaged[capture.node]
+    sent = streams(capture.packets, capture.outgoing)
+    return _Part(capture, sent, streams(capture.packets, whole))
+
+
 def _came_ns(parts: list[_Part], keys_out: list[Keys], followed: Followed) -> Int64:
     """When each packet that hosts sent came to its host whole, NONE: it did not.
 
@@ -80,7 +87,7 @@ def _came_ns(parts: list[_Part], keys_out: list[Keys], followed: Followed) -> In
     keys, times, copies = [], [], []
     for part in parts:
         packets, row = part.capture.packets, part.received.row
-        keys.append(datagram_keys(packets.take(row)))
+        keys.append(datagram_keys(packets, row))
         times.append(packets.t_ns[row])
         copies.append(followed.copy[part.capture.node][row])
     none = np.empty(0, np.int64)

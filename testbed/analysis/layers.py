@@ -123,8 +123,9 @@ def lateness_ns(passage: Passage) -> np.ndarray[Any, np.dtype[np.int64]]:
     records = passage.records
     if records is None:
         return np.empty(0, np.int64)
-    done = records[records["fate"] == DELIVERED]
-    return np.asarray(done["departure_ns"] - done["due_ns"], np.int64)
+    # Columns are subtracted before any row is taken: a row is 60 bytes long.
+    late_ns = records["departure_ns"] - records["due_ns"]
+    return np.asarray(late_ns[records["fate"] == DELIVERED], np.int64)
 
 
 def _nic(found: Found) -> Aspects | None:

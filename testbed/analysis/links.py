@@ -238,12 +238,13 @@ def _planned(passage: Passage) -> dict[str, Any]:
     records = passage.originals
     if records is None:
         return {}
-    went = records[records["fate"] == DELIVERED]
-    planned = (went["due_ns"] - went["arrival_ns"]).astype(np.int64)
+    went = records["fate"] == DELIVERED
+    arrival_ns = records["arrival_ns"][went].astype(np.int64)
+    planned = records["due_ns"][went].astype(np.int64) - arrival_ns
     found: dict[str, Any] = {"planned_delay_ns": delay_quantiles(planned)}
     if any(way.delay_variation for way in passage.periods.settings):
         set_ns = np.array([way.delay_ns for way in passage.periods.settings], np.int64)
-        period = passage.periods.during(went["arrival_ns"].astype(np.int64))
+        period = passage.periods.during(arrival_ns)
         found["planned_variation_ns"] = delay_quantiles(planned - set_ns[period])
     return found
 

@@ -62,12 +62,13 @@ def frame_keys(digest: npt.NDArray[np.uint32], size: npt.NDArray[np.uint32]) -> 
     return digest.astype(np.uint64) << np.uint64(32) | size
 
 
-def datagram_keys(packets: Packets) -> Keys:
-    """Keys of IP packets from end to end: of header fields that routers leave alone.
+def datagram_keys(packets: Packets, rows: npt.NDArray[np.integer] | slice = slice(None)) -> Keys:
+    """Keys of IP packets from end to end, of `rows` or all: of fields that routers leave alone.
 
     Not in it: addresses of layer 2, TTL, ECN marks and checksums. 0 for what is not IP.
     """
-    key = packets.source * _MIX ^ packets.destination
+    source = packets.source[rows]
+    key = source * _MIX ^ packets.destination[rows]
     fields = (
         (packets.source_port, 16, packets.destination_port),
         (packets.sequence, 32, packets.acknowledgement),
@@ -76,9 +77,9 @@ def datagram_keys(packets: Packets) -> Keys:
         (packets.window, 16, packets.flags),
     )
     for high, shift, low in fields:
-        part = high.astype(np.uint64) << np.uint64(shift) | low
+        part = high[rows].astype(np.uint64) << np.uint64(shift) | low[rows]
         key = (key ^ (key >> np.uint64(29)) ^ part) * _MIX
-    return np.where(packets.source == 0, np.uint64(0), key | np.uint64(1))
+    return np.where(source == 0, np.uint64(0), key | np.uint64(1))
 
 
 @dataclass(frozen=True, slots=True)

@@ -218,7 +218,7 @@ class _Log:
         packets = passage.sender.packets.take(row)
         counts = during & self._queued & (packets.protocol == TCP) & (packets.payload > 0)
         here = np.flatnonzero(counts)
-        flow = connection_keys(packets.take(here))
+        flow = connection_keys(packets, here)
         order = np.argsort(flow, kind="stable")
         begins = np.ones(here.size, np.bool_)
         begins[1:] = flow[order][1:] != flow[order][:-1]

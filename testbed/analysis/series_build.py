@@ -6,12 +6,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from testbed.analysis.crossings import Crossing
 from testbed.analysis.metrics.throughput import window_bit_s
 from testbed.analysis.periods import periods_of
+from testbed.analysis.pressure import PressureWindow
 from testbed.analysis.series import (
     MAX_POINTS,
     THROUGHPUT_WINDOW_NS,
@@ -26,8 +29,14 @@ from testbed.analysis.series import (
     Series,
     ThroughputSeries,
 )
+from testbed.analysis.tables import read_table
 from testbed.analysis.topology import Topology, Way
-from testbed.errors import RecordingError
+from testbed.events.http import HttpRequest
+from testbed.events.link import LinkPacket
+from testbed.events.qdisc import QdiscSample
+from testbed.events.socket import SocketSample
+from testbed.events.tcp import TcpSample
+from testbed.events.tracepoints import ReceivePath
 from testbed.recording.layout import Layout, open_layout
 from testbed.recording.manifest import Manifest, read_manifest
 
@@ -46,24 +55,23 @@ class _Tables:
         self._off = {p.layer: p.reason for p in manifest.probes if not p.observed}
         self.missing: dict[str, str] = {}
 
-    def events(self, name: str, series: str) -> pl.DataFrame | None:
+    def events(self, name: str, row: type[msgspec.Struct], series: str) -> pl.DataFrame | None:
         """The table `name`, or None with a reason noted for `series`."""
-        return self._read(self._layout.events(name), series)
+        return self._read(self._layout.events(name), row, series)
 
     def link(self, name: str) -> pl.DataFrame | None:
         """The relay's log of a link, or None."""
-        return self._read(self._layout.link(name), None)
+        return self._read(self._layout.link(name), LinkPacket, None)
 
-    def _read(self, path: Path, series: str | None) -> pl.DataFrame | None:
+    def _read(
+        self, path: Path, row: type[msgspec.Struct], series: str | None
+    ) -> pl.DataFrame | None:
         if not path.is_file():
             if series:
                 why = self._off.get(path.stem) or f"there is no {path.parent.name}/{path.name}"
                 self.missing.setdefault(series, why)
             return None
-        try:
-            return pl.read_parquet(path)
-        except (pl.exceptions.PolarsError, OSError) as error:
-            raise RecordingError(f"{path.name} is damaged: {error}", where=str(path)) from error
+        return read_table(path, row)
 
 
 def build_series(root: Path) -> Series:
@@ -72,7 +80,7 @@ def build_series(root: Path) -> Series:
     manifest = read_manifest(layout)
     topology = Topology(manifest)
     tables = _Tables(layout, manifest)
-    http = tables.events("http", "latency")
+    http = tables.events("http", HttpRequest, "latency")
     crossings = _crossings(tables, topology)
     origin, end = manifest.load_started_ns, manifest.load_ended_ns
     if origin is None:
@@ -97,14 +105,16 @@ def build_series(root: Path) -> Series:
         duration_ns=end - origin,
         latency=latency,
         throughput=throughput,
-        queues=list(_queues(tables.events("qdisc", "queues"), topology, origin)),
+        queues=list(_queues(tables.events("qdisc", QdiscSample, "queues"), topology, origin)),
         losses=losses,
         delays=delays,
         connections=_connections(
-            tables.events("tcp", "connections"), tables.events("socket", "connections"), origin
+            tables.events("tcp", TcpSample, "connections"),
+            tables.events("socket", SocketSample, "connections"),
+            origin,
         ),
-        receives=_receives(tables.events("receive_path", "")),
-        pressure=list(_pressure(tables.events("backpressure", "pressure"), origin)),
+        receives=_receives(tables.events("receive_path", ReceivePath, "")),
+        pressure=list(_pressure(tables.events("backpressure", PressureWindow, "pressure"), origin)),
         changes=[
             ChangeMark(change.at_ns - origin, change.link, change.direction, change.text)
             for change in manifest.changes[:MAX_POINTS]
@@ -119,7 +129,7 @@ def _crossings(tables: _Tables, topology: Topology) -> dict[tuple[str, str], pl.
     From the captures, else from the relay's log.
     """
     found: dict[tuple[str, str], pl.DataFrame] = {}
-    captured = tables.events("crossings", "")
+    captured = tables.events("crossings", Crossing, "")
     for way in topology.ways:
         rows = None
         log = tables.link(way.link.name)

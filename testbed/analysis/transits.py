@@ -60,8 +60,8 @@ def _transit(evidence: Evidence, capture: NodeCapture, *, routed: bool) -> Trans
         ip_in, ip_out = packets.source[rows_in] != 0, packets.source[rows_out] != 0
         rows_in = rows_in[ip_in & ~np.isin(packets.destination[rows_in], own)]
         rows_out = rows_out[ip_out & ~np.isin(packets.source[rows_out], own)]
-        keys_in = datagram_keys(packets.take(rows_in))
-        keys_out = datagram_keys(packets.take(rows_out))
+        keys_in = datagram_keys(packets, rows_in)
+        keys_out = datagram_keys(packets, rows_out)
     else:
         keys_in = frame_keys(packets.digest[rows_in], packets.size[rows_in])
         keys_out = frame_keys(packets.digest[rows_out], packets.size[rows_out])

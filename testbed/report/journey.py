@@ -17,6 +17,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from testbed.errors import RecordingError, RequestError
+from testbed.events.http import HttpRequest
 from testbed.recording.layout import open_layout
 from testbed.report import format as scale
 from testbed.report.format import clean
@@ -72,24 +73,20 @@ def print_journeys(
 
 
 def _tables(root: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
-    import polars as pl  # slow to import
+    from testbed.analysis.journey.stage import JourneyStage  # polars is slow to import
+    from testbed.analysis.tables import read_table
 
     layout = open_layout(root)
     found = []
-    for name in ("journeys", "http"):
+    for name, row in (("journeys", JourneyStage), ("http", HttpRequest)):
         path = layout.events(name)
-        if not path.is_file():
+        if not path.exists():
             raise RecordingError(
                 f"no journeys in {root}: run `testbed analyse {root}` first; if that makes none, "
                 "no client left a record",
                 where=str(path),
             )
-        try:
-            found.append(pl.read_parquet(path))
-        except (OSError, pl.exceptions.PolarsError) as error:
-            raise RecordingError(
-                f"{path.name} is damaged; `testbed analyse {root}` makes it anew", where=str(path)
-            ) from error
+        found.append(read_table(path, row))
     return found[0], found[1]
 
 

@@ -119,13 +119,11 @@ def slowest_rows(path: Path) -> list[Row]:
         return []
     import polars as pl  # slow to import
 
-    try:
-        stages = pl.read_parquet(path)
-        span = stages.group_by("request_id").agg(
-            pl.col("started_ns").min(), pl.col("ended_ns").max()
-        )
-    except (OSError, pl.exceptions.PolarsError):
-        return []  # the analysis says what is damaged
+    from testbed.analysis.journey.stage import JourneyStage
+    from testbed.analysis.tables import read_table
+
+    stages = read_table(path, JourneyStage)
+    span = stages.group_by("request_id").agg(pl.col("started_ns").min(), pl.col("ended_ns").max())
     latency = pl.col("ended_ns") - pl.col("started_ns")
     slowest = span.sort(latency, "request_id", descending=[True, False]).head(_SLOWEST)
     return [

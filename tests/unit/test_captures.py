@@ -13,6 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from testbed.analysis.captures import Capture, addresses, read_capture
+from testbed.analysis.captures.digests import digests
 from testbed.errors import RecordingError
 from tests.builders import frames as f
 from tests.builders.captures import columns
@@ -52,6 +53,20 @@ def test_a_whole_file_gives_a_row_per_packet_and_the_drops_of_each_interface(
     assert set(found.size.tolist()) == {14 + 20 + 20 + 400}
     assert set(found.captured.tolist()) == {160}
     assert found.ip_id.tolist() == list(range(23))
+
+
+@given(
+    kept=st.lists(st.integers(0, 200), min_size=1, max_size=30),
+    alike=st.integers(0, 128),
+    seed=st.integers(0, 2**32 - 1),
+)
+def test_digests_by_tables_are_those_of_zlib(kept: list[int], alike: int, seed: int) -> None:
+    rows = np.random.default_rng(seed).integers(0, 256, (len(kept), 128), dtype=np.uint8)
+    rows[:, :alike] = rows[0, :alike]
+    for row, size in zip(rows, kept, strict=True):
+        row[size:] = 0
+    wanted = [zlib.crc32(row[:size].tobytes()) for row, size in zip(rows, kept, strict=True)]
+    assert digests(rows, np.array(kept, np.uint32)).tolist() == wanted
 
 
 def test_the_digest_is_the_crc_of_the_first_128_bytes_as_in_the_relays_log(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from testbed.analysis.metrics.streams import Streams, streams
 from testbed.analysis.metrics.tcp import (
     CORRUPTED,
     Explained,
+    Stretches,
     arrivals,
     duplicate_acks,
     explain,
@@ -240,6 +241,11 @@ class TestAcknowledgements:
         reset = self.ack(1, window=0, flags=f.SYN | f.ACK)
         packets, of = self.found(tmp_path, *closed, self.ack(5, window=1), reset)
         assert zero_windows(packets, of).sum() == 23
+
+
+def test_of_no_segments_no_byte_was_ever_sent() -> None:
+    nothing = Stretches(segments())
+    assert nothing.place(np.array([0, 1]), np.array([1, 100])).tolist() == [-1, -1]
 
 
 def test_many_streams_at_once(tmp_path: Path) -> None:

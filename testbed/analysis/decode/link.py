@@ -47,22 +47,26 @@ def link_records(segment: Segment) -> npt.NDArray[np.void]:
             f"{segment.path.name} has no field {', '.join(sorted(missing))}",
             where=str(segment.path),
         )
-    records = np.zeros(len(found), _PLACED)
-    for name in names & set(_PLACED.names or ()):
-        records[name] = found[name]
+    place = _in_order(found)
+    records = np.zeros(place.size, _PLACED)
+    for name in names & set(_PLACED.names or ()) - {"place"}:
+        records[name] = found[name][place]
     if "sent_digest" not in names:
-        records["sent_digest"] = found["digest"]
-    records["place"] = np.arange(len(found))
-    known = (records["direction"] < len(DIRECTIONS)) & (records["fate"] < len(FATES))
-    records = records[known]
+        records["sent_digest"] = found["digest"][place]
+    records["place"] = place
+    return records
+
+
+def _in_order(found: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
+    """The places in the log of known records, by direction and number, a packet before its copy."""
+    direction = found["direction"]
+    order = found["number"].astype(np.uint64) * np.uint64(2)
+    if "flags" in (found.dtype.names or ()):
+        order |= (found["flags"] & COPY) != 0
+    known = found["fate"] < len(FATES)
+    parts = [np.flatnonzero(known & (direction == index)) for index in range(len(DIRECTIONS))]
     # Departures are nearly in the order of numbers, which timsort makes use of.
-    parts = [records[records["direction"] == index] for index in range(len(DIRECTIONS))]
-    return np.concatenate([part[np.argsort(_order(part), kind="stable")] for part in parts])
-
-
-def _order(records: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
-    copies: npt.NDArray[np.uint64] = (records["flags"] & COPY).astype(np.uint64)
-    return records["number"] * np.uint64(2) + copies
+    return np.concatenate([part[np.argsort(order[part], kind="stable")] for part in parts])
 
 
 def decode_link(link: str, records: npt.NDArray[np.void]) -> pl.DataFrame:

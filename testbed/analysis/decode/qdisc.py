@@ -58,7 +58,7 @@ def _rows(
         "t_ns": t_ns[group.reply],
         "node": node,
         "interface": [names.get(n, {}).get(i, f"#{i}") for n, i in zip(node, index, strict=True)],
-        "kind": [row.tobytes().partition(b"\0")[0].decode("ascii", "replace") for row in kinds],
+        "kind": _texts(kinds),
         "handle": _handles(group.number(HEADER_BYTES + 8, 4)),
         "parent": _handles(group.number(HEADER_BYTES + 12, 4)),
         "sent_bytes": _or_zeros(group.attribute(_BASIC, 0, 8), count),
@@ -74,6 +74,14 @@ def _rows(
 def _or_zeros(values: npt.NDArray[np.int64] | None, count: int) -> npt.NDArray[np.int64]:
     # Only for a message without statistics, which is dropped as a whole.
     return np.zeros(count, np.int64) if values is None else values
+
+
+def _texts(rows: npt.NDArray[np.uint8]) -> list[str]:
+    """Of each row the text up to its first zero: few different ones, many times each."""
+    width, whole = rows.shape[1], rows.tobytes()
+    found = [whole[row * width : (row + 1) * width] for row in range(len(rows))]
+    texts = {row: row.partition(b"\0")[0].decode("ascii", "replace") for row in set(found)}
+    return [texts[row] for row in found]
 
 
 def _handles(numbers: npt.NDArray[np.int64]) -> list[str]:

@@ -128,7 +128,7 @@ class _Builder:
         )
 
     def _at(self, nodes: list[str], label: Label) -> Int64:
-        return self._tape.codes([label._replace(where=node) for node in nodes])
+        return self._tape.codes(label, nodes)
 
     def _connect(self, new: Flags) -> None:
         asked, tape = self._asked, self._tape

@@ -62,10 +62,9 @@ def read(
     # A poll beyond the call is not the one that found the data.
     polled = waiting & (poll.ended_ns != NONE) & (poll.ended_ns <= call.started_ns)
     busy = polled & (poll.started_ns > came_ns)
-    at = node
 
     def labels(label: Label) -> Int64:
-        return tape.codes([label._replace(where=name) for name in at])
+        return tape.codes(label, node)
 
     tape.advance(
         np.where(busy, poll.started_ns, NONE),

@@ -48,7 +48,7 @@ class Recoveries:
         packets = host.packets
         acks = np.flatnonzero(packets.sack_blocks > 0)
         acks = acks[np.isin(acks, host.received.row)]
-        self._ack_key = connection_keys(packets.take(acks)) if acks.size else np.empty(0, np.uint64)
+        self._ack_key = connection_keys(packets, acks)
         self._ack_ns = packets.t_ns[acks]
 
     def how(self, first_row: int, row: int, handshake: bool) -> str:

@@ -77,9 +77,10 @@ class Tape:
         """The number of a label in this part of the journey."""
         return self._codes.setdefault(label._replace(part=self.part), len(self._codes))
 
-    def codes(self, labels: Sequence[Label]) -> Int64:
-        """The numbers of labels."""
-        return np.array([self.code(label) for label in labels], np.int64)
+    def codes(self, label: Label, where: Sequence[str]) -> Int64:
+        """The numbers of a label at these nodes: few, many times each."""
+        known = {node: self.code(label._replace(where=node)) for node in dict.fromkeys(where)}
+        return np.array([known[node] for node in where], np.int64)
 
     def advance(self, to_ns: Int64, label: Label | Int64, applies: Flags | None = None) -> None:
         """One stage for each request, from its cursor to a milestone.
@@ -140,7 +141,7 @@ class Tape:
         request, t_ns, step, which = request[order], t_ns[order], step[order], which[order]
         # What begins in a request ends in it, so that one running sum does for all requests.
         open_now = np.stack([np.cumsum(step * (which == k)) > 0 for k in range(len(labels))])
-        code = self.codes(labels)
+        code = np.array([self.code(label) for label in labels], np.int64)
         chosen = code[0] * np.ones(request.size, np.int64)
         for number in range(len(labels) - 1, 0, -1):
             chosen[open_now[number]] = code[number]

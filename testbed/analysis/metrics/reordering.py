@@ -56,17 +56,20 @@ def degrees(sequence: Sequence) -> Sequence:
     0 for a reordered packet whose direct predecessor has a smaller number.
     """
     late = np.flatnonzero(reordered(sequence))
-    first = _first_higher(sequence, late)
-    degree = np.empty(late.size, np.int64)
-    for index, (place, start) in enumerate(zip(late.tolist(), first.tolist(), strict=True)):
-        lower = np.flatnonzero(sequence[start:place] < sequence[place])
-        degree[index] = place - start - (lower[-1] + 1 if lower.size else 0)
-    return degree
+    lower = np.maximum(_last_lower(sequence, late)[late], _first_higher(sequence, late) - 1)
+    return np.asarray(late - lower - 1, np.int64)
 
 
 def n_reordered(sequence: Sequence, n: int) -> int:
-    """Number of n-reordered packets (RFC 4737, 5); with n = 3 each makes three duplicate ACKs."""
-    return int(np.count_nonzero(degrees(sequence) >= n))
+    """Number of n-reordered packets (RFC 4737, 5); with n = 3 each makes three duplicate ACKs.
+
+    Those with a higher number in each of the n places right before them.
+    """
+    late = np.flatnonzero(reordered(sequence))
+    late = late[late >= n]
+    for step in range(1, n + 1):
+        late = late[sequence[late - step] > sequence[late]]
+    return int(late.size)
 
 
 def gaps(sequence: Sequence) -> Sequence:
@@ -93,3 +96,20 @@ def _first_higher(sequence: Sequence, late: npt.NDArray[np.intp]) -> npt.NDArray
     """For each row in `late` the first row with a higher number."""
     highest = np.maximum.accumulate(sequence)
     return np.searchsorted(highest, sequence[late], side="right")
+
+
+def _last_lower(sequence: Sequence, late: npt.NDArray[np.intp]) -> npt.NDArray[np.intp]:
+    """Per row the last row before it with a lower number, or -1; final only for rows in `late`.
+
+    Every row points at the one before it. A row that points at no lower number takes over where
+    that one points: all between are higher than that one, so higher than this. Pointers double
+    their length each time, so that few rounds are needed whatever the order.
+    """
+    lower = np.arange(-1, sequence.size - 1)
+    while late.size:
+        here = lower[late]
+        late, here = late[here >= 0], here[here >= 0]
+        wrong = sequence[here] >= sequence[late]
+        late, here = late[wrong], here[wrong]
+        lower[late] = lower[here]
+    return lower

@@ -59,10 +59,13 @@ class Streams:
         return base + self.start, base + self.end
 
 
-def connection_keys(packets: Packets) -> npt.NDArray[np.uint64]:
-    """A key per direction of a connection: of addresses and ports, in order."""
-    ports = packets.source_port.astype(np.uint64) << np.uint64(16) | packets.destination_port
-    key = (packets.source * _MIX ^ packets.destination) * _MIX
+def connection_keys(
+    packets: Packets, rows: npt.NDArray[np.integer] | slice = slice(None)
+) -> npt.NDArray[np.uint64]:
+    """A key per direction of a connection: of addresses and ports, in order; of `rows` or all."""
+    ports = packets.source_port[rows].astype(np.uint64) << np.uint64(16)
+    ports |= packets.destination_port[rows]
+    key = (packets.source[rows] * _MIX ^ packets.destination[rows]) * _MIX
     mixed: npt.NDArray[np.uint64] = (key ^ (key >> np.uint64(31)) ^ ports) * _MIX
     return mixed
 
@@ -81,7 +84,7 @@ def streams(packets: Packets, rows: Flags | None = None) -> Streams:
     if rows is not None:
         wanted &= rows
     row = np.flatnonzero(wanted)
-    key = connection_keys(packets.take(row)) if row.size else np.empty(0, np.uint64)
+    key = connection_keys(packets, row)
     order = np.argsort(key, kind="stable")
     row, key = row[order], key[order]
     sequence, flags = packets.sequence[row], packets.flags[row]

@@ -143,6 +143,8 @@ class Stretches:
 
     def place(self, stream: Int64, offset: Int64) -> Int64:
         """The stretch that the byte at an offset of a stream lies in; -1: none was ever sent."""
+        if not self.points.size:
+            return np.full(stream.size, -1, np.int64)
         base = (stream << STREAM_BITS) + (1 << (STREAM_BITS - 1))
         place = np.searchsorted(self.points, base + offset, side="right") - 1
         known = (place >= 0) & (self.stream[np.maximum(place, 0)] == stream)

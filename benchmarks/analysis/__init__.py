@@ -1,0 +1,1 @@
+"""The whole analysis of a recording beside tshark on the same captures."""
