@@ -98,6 +98,20 @@ def test_23_segments_with_a_bad_checksum(tmp_path: Path, instance: str) -> None:
     assert received["context"].unique().to_list() == ["softirq"]
 
 
+def test_23_packets_with_a_bad_header(tmp_path: Path, instance: str) -> None:
+    trace, counts, names = traced(tmp_path, instance, "bad_headers")
+    assert (counts["counted"], trace.lost_events) == (23, 0)
+    reasons = drop_reasons(kernel_events(marked(trace, names)))
+    assert reasons["ip"] == {"IP_CSUM": 23, "NO_SOCKET": 5}
+
+
+def test_23_frames_for_somebody_else(tmp_path: Path, instance: str) -> None:
+    trace, _, names = traced(tmp_path, instance, "others")
+    assert trace.lost_events == 0
+    reasons = drop_reasons(kernel_events(marked(trace, names)))
+    assert reasons["nic"] == {"OTHERHOST": 23}
+
+
 def test_what_the_smallest_ring_loses_is_counted(tmp_path: Path, instance: str) -> None:
     trace, counts, _ = traced(tmp_path, instance, "flood", ring_kib=8)
     overruns = sum(cpu["overrun"] for cpu in counts["stats"].values())

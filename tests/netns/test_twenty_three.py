@@ -1,8 +1,9 @@
 """Rule: a layer that is made to see 23 of something sees 23, in its own words and nowhere else.
 
 Twenty-three, because no buffer, batch or default has that size. The layers below have theirs where
-their cause is: links in test_impairments, TCP and sockets in test_backpressure, system calls in
-tests/unit/test_syscall_probe, queues and drop reasons in test_tracepoints.
+their cause is: links in tests/unit/test_analyse_impaired, sockets and TCP's window in
+test_23_waits, system calls in tests/unit/test_observed_socket, NIC, queues, IP and TCP in
+test_tracepoints.
 """
 
 from __future__ import annotations

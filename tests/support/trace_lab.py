@@ -3,8 +3,9 @@ sandbox, as root.
 
     v0 (the namespace of this process) -- v1 (the same one's; it receives what v0 sends)
 
-It drops 23 packets at a full queue, sends 23 segments with a bad checksum, or sends so much that
-the rings overflow. What the kernel itself counted is printed as JSON.
+It drops 23 packets at a full queue, sends 23 segments with a bad checksum, 23 packets with a bad
+header or 23 frames for somebody else, or sends so much that the rings overflow. What the kernel
+itself counted is printed as JSON.
 """
 
 from __future__ import annotations
@@ -60,17 +61,24 @@ def build() -> None:
     run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.v1.rp_filter=0")
 
 
-def frame(payload: bytes, *, good: bool) -> bytes:
-    """A TCP segment from 10.0.0.1 to 10.0.0.2, in Ethernet."""
+def frame(payload: bytes, *, good: bool, good_header: bool = True, mac: str = MACS[1]) -> bytes:
+    """A TCP segment from 10.0.0.1 to 10.0.0.2, in Ethernet.
+
+    Args:
+        payload: of it.
+        good: whether TCP's checksum is right.
+        good_header: whether IP's is.
+        mac: whom the frame is for.
+    """
     source, target = socket.inet_aton("10.0.0.1"), socket.inet_aton("10.0.0.2")
     ip = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 40 + len(payload), 1, 0, 64, 6, 0, source, target)
-    ip = ip[:10] + struct.pack("!H", checksum(ip)) + ip[12:]
+    ip = ip[:10] + struct.pack("!H", checksum(ip) ^ (0 if good_header else 0x5555)) + ip[12:]
     tcp = struct.pack("!HHIIBBHHH", 40000, PORT, 1, 1, 0x50, 0x10, 1000, 0, 0) + payload
     pseudo = source + target + struct.pack("!BBH", 0, 6, len(tcp))
     right = checksum(pseudo + tcp)
     tcp = tcp[:16] + struct.pack("!H", right if good else right ^ 0x5555) + tcp[18:]
-    macs = [bytes.fromhex(mac.replace(":", "")) for mac in MACS]
-    return _ETHERNET.pack(macs[1], macs[0], 0x0800) + ip + tcp
+    target_mac, source_mac = (bytes.fromhex(text.replace(":", "")) for text in (mac, MACS[0]))
+    return _ETHERNET.pack(target_mac, source_mac, 0x0800) + ip + tcp
 
 
 def checksum(data: bytes) -> int:
@@ -113,7 +121,23 @@ def bad_checksums() -> dict[str, int]:
     send = sender()
     for number in range(COUNT + 5):
         send(frame(b"x", good=number >= COUNT))
-    return {"counted": counter("InCsumErrors")}
+    return {"counted": counter("Tcp:", "InCsumErrors")}
+
+
+def bad_headers() -> dict[str, int]:
+    """Sends 23 packets that IP throws away, and 5 that it hands on."""
+    send = sender()
+    for number in range(COUNT + 5):
+        send(frame(b"x", good=True, good_header=number >= COUNT))
+    return {"counted": counter("Ip:", "InHdrErrors")}
+
+
+def others() -> dict[str, int]:
+    """Sends 23 frames that are for another MAC address, and 5 that are not."""
+    send = sender()
+    for number in range(COUNT + 5):
+        send(frame(b"x", good=True, mac=MACS[1] if number >= COUNT else "02:00:00:00:00:77"))
+    return {}
 
 
 def flood() -> dict[str, int]:
@@ -124,14 +148,14 @@ def flood() -> dict[str, int]:
     return {}
 
 
-def counter(name: str) -> int:
+def counter(group: str, name: str) -> int:
     with Path("/proc/self/net/snmp").open(encoding="ascii") as file:
-        names, values = (line.split() for line in file if line.startswith("Tcp:"))
+        names, values = (line.split() for line in file if line.startswith(group))
     return int(values[names.index(name)])
 
 
 def main(told: dict[str, Any]) -> None:
-    """Traces one of the three while it happens."""
+    """Traces one of these while it happens."""
     build()
     segment = os.open(told["segment"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     this = TracedProcess(outer_id=outer_ids()[os.getpid()], name="lab", kind="server", node="v0")
@@ -146,7 +170,9 @@ def main(told: dict[str, Any]) -> None:
         )
     )
     tracer.start()
-    does = {"full_queue": full_queue, "bad_checksums": bad_checksums, "flood": flood}
+    does: dict[str, Callable[[], dict[str, int]]] = {
+        one.__name__: one for one in (full_queue, bad_checksums, bad_headers, others, flood)
+    }
     counts = does[told["does"]]()
     read, write = os.pipe()
     os.close(write)
