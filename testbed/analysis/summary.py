@@ -314,6 +314,8 @@ class JourneySummary(_Part, frozen=True, kw_only=True):
     requests."""
     explained_requests_ratio: float | None
     """Requests of which at least 99 % are explained."""
+    reason: str = ""
+    """Why requests could not be followed through the network; then `why_slow` is empty."""
     why_slow: list[JourneysAtQuantile] = []
     sentence: str = ""
     """What most of p99 is."""

@@ -21,6 +21,7 @@ from testbed.events.http import HttpRequest
 from testbed.recording.layout import open_layout
 from testbed.report import format as scale
 from testbed.report.format import clean
+from testbed.report.html import read_summary
 from testbed.report.text import WIDEST
 from testbed.report.why_slow import STYLES, what
 
@@ -65,11 +66,15 @@ def print_journeys(
         if request is not None
         else requests.sort("latency_ns", descending=True, nulls_last=True).head(slowest or 5)
     )
+    journeys = read_summary(open_layout(root)).journeys
     for place, row in enumerate(chosen.iter_rows(named=True)):
         if place:
             console.print()
         mine = stages.filter(stages["request_id"] == row["request_id"]).sort("place")
         console.print(_tree(row, mine, min(console.width, WIDEST), whole=request is not None))
+    if journeys is not None and journeys.reason:
+        console.print()
+        console.print(Text(f"not observed: {journeys.reason}", style="dim"))
 
 
 def _tables(root: Path) -> tuple[pl.DataFrame, pl.DataFrame]:

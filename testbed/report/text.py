@@ -54,7 +54,7 @@ def render(
     """The report as something that rich can print in `width` columns."""
     parts: list[RenderableType] = [_headline(summary)]
     parts += _section("HTTP", _http(summary.http))
-    if summary.journeys is not None and summary.journeys.why_slow:
+    if summary.journeys is not None and (summary.journeys.why_slow or summary.journeys.reason):
         parts += _section("Why slow", why_slow.render(summary.journeys))
     parts += _section("Layers", _layers(summary, width - 2))
     if summary.backpressure is not None:

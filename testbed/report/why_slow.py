@@ -14,6 +14,7 @@ from rich.text import Text
 from testbed.analysis.journey.why_slow import words
 from testbed.analysis.summary import JourneysAtQuantile, JourneyStageShare, JourneySummary
 from testbed.report import format as scale
+from testbed.report import wording
 from testbed.report.format import clean
 
 if TYPE_CHECKING:
@@ -60,6 +61,8 @@ def telling(at: JourneysAtQuantile) -> list[JourneyStageShare]:
 
 def render(found: JourneySummary) -> RenderableType:
     """The section of the terminal's report."""
+    if found.reason:
+        return Text(f"{wording.NOT_OBSERVED}: {found.reason}", style="dim")
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True, justify="right")

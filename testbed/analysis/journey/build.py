@@ -37,6 +37,8 @@ class Journeys:
 
     exchanges: Exchanges
     stages: Stages
+    missing: str = ""
+    """What they cannot be followed through the network without, in words."""
 
 
 def journeys(found: Found) -> Journeys | None:
@@ -47,11 +49,26 @@ def journeys(found: Found) -> Journeys | None:
     if asked is None:
         return None
     tape = Tape(asked.intended_ns, asked.ended_ns)
+    missing = _missing(found)
     if connections is None or calls is None:
         _by_application_alone(tape, asked)
     else:
         _Builder(found, asked, connections, SystemCalls(connections, calls), tape).build()
-    return Journeys(asked, tape.stages())
+    return Journeys(asked, tape.stages(), missing)
+
+
+def _missing(found: Found) -> str:
+    """Which probes would have had to be on, or what of them is not in the recording."""
+    lacking = [] if found.table("syscall") is not None else ["system calls"]
+    captured = {host.node for host in found.hosts}
+    ends = {
+        node.name for node in found.evidence.manifest.nodes if node.role in ("client", "server")
+    }
+    if ends - captured:
+        lacking.append("captures at every interface")
+    if not lacking:
+        return ""
+    return f"journeys need {' and '.join(lacking)}, which this run lacks (--probes all has them)"
 
 
 def _by_application_alone(tape: Tape, asked: Exchanges) -> None:

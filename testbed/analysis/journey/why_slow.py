@@ -37,7 +37,7 @@ def journey_summary(found: Journeys) -> JourneySummary:
     lost = stages.code == 0
     np.add.at(unexplained, stages.request[lost], (stages.ended_ns - stages.started_ns)[lost])
     ratio = 1 - unexplained[done] / np.maximum(latency[done], 1)
-    at = [_at(found, name, done, latency) for name in _AROUND]
+    at = [] if found.missing else [_at(found, name, done, latency) for name in _AROUND]
     ordered = np.sort(ratio)
     return JourneySummary(
         requests=int(done.size),
@@ -48,7 +48,8 @@ def journey_summary(found: Journeys) -> JourneySummary:
         },
         explained_requests_ratio=float((ratio >= EXPLAINED).mean()),
         why_slow=at,
-        sentence=_sentence(at[-1]),
+        sentence=_sentence(at[-1]) if at else "",
+        reason=found.missing,
     )
 
 
@@ -102,6 +103,8 @@ def _sentence(at: JourneysAtQuantile) -> str:
 def words(one: JourneyStageShare) -> str:
     """A stage in words: ``recovery by timeout, lost on r1-r2``."""
     note = f" {one.note}" if one.note.startswith("by ") else f" ({one.note})" if one.note else ""
+    if one.kind == "unexplained":
+        return "unexplained"
     if one.stage == "recovery":
         return f"recovery{note}" + (f", lost on {one.where}" if one.where else "")
     return f"{one.kind}: {one.stage}{note}" + (f", {one.where}" if one.where else "")
