@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import msgspec
 
@@ -200,6 +200,10 @@ def write_manifest(layout: Layout, manifest: Manifest) -> None:
     write_atomically(layout.manifest, data + b"\n")
 
 
+_MOST: Final = 2**62
+"""Columns are of 64 bits; two of these can be added."""
+
+
 def read_manifest(layout: Layout) -> Manifest:
     """Reads manifest.json.
 
@@ -212,7 +216,8 @@ def read_manifest(layout: Layout) -> Manifest:
     except OSError as error:
         raise RecordingError(f"cannot read {path}: {error.strerror}", where=str(path)) from error
     try:
-        found = msgspec.json.decode(data, type=dict).get("format")
+        whole = msgspec.json.decode(data, type=dict)
+        found = whole.get("format")
         if found != FORMAT:
             raise RecordingError(
                 f"{path} has format {found!r}; this version reads format {FORMAT}",
@@ -220,7 +225,22 @@ def read_manifest(layout: Layout) -> Manifest:
                 wanted=str(FORMAT),
                 got=found,
             )
+        # A seed may have all 63 bits, and what was asked for was checked when it was asked for.
+        measured = [value for name, value in whole.items() if name not in ("seed", "scenario")]
+        if _largest(measured) > _MOST:
+            raise RecordingError(
+                f"{path} is damaged: it has a number beyond {_MOST}, of nanoseconds 146 years",
+                where=str(path),
+            )
         with recorded():
             return msgspec.json.decode(data, type=Manifest)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise RecordingError(f"{path} is damaged: {error}", where=str(path)) from error
+
+
+def _largest(value: object) -> int:
+    """The largest whole number in it, signs aside."""
+    if isinstance(value, int):
+        return abs(value)
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return max(map(_largest, parts), default=0)

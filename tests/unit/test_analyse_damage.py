@@ -190,6 +190,15 @@ def test_any_damage_to_any_part_gives_an_analysis(
     series.build(root)
 
 
+def test_a_number_in_the_manifest_that_no_column_holds_is_damage(tmp_path: Path) -> None:
+    layout = Run().write(tmp_path / "run")
+    text = layout.manifest.read_text()
+    layout.manifest.write_text(text.replace('"offset_ns": ', '"offset_ns": 99999', 1))
+    assert layout.manifest.read_text() != text
+    with pytest.raises(RecordingError, match=r"manifest\.json is damaged: it has a number beyond"):
+        analyse(layout.root)
+
+
 def test_results_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
     layout = Run().write(tmp_path / "run")
     layout.events("http").parent.rmdir()

@@ -35,6 +35,8 @@ _SCAN_WORDS: Final = 1 << 22
 """Words that are looked through at once: a mask of 4 MiB."""
 _PACKET_WORDS: Final = 7
 """Words of an enhanced packet block before its data."""
+_LEAST_BYTES: Final = {_ENHANCED_PACKET: 32, _INTERFACE: 20, _STATISTICS: 24}
+"""Of a block of this type; of others 12."""
 _LINKTYPE_ETHERNET: Final = 1
 _MAX_OFFSET_S: Final = 4_000_000_000
 """if_tsoffset beyond this (more than a century) is damage; kept in range so that nothing overflows
@@ -100,8 +102,7 @@ def read_blocks(path: Path) -> RawCapture:
         RecordingError: the file cannot be read, is no pcapng, or holds no Ethernet frames.
     """
     data, words, order, size_bytes = _load(path)
-    starts = _walk(words)
-    starts, cut = _whole(words, starts)
+    starts, cut = _walk(words)
     damage: list[str] = []
     if not starts.size:
         damage.append(f"{path.name} is empty ({size_bytes} bytes)")
@@ -175,8 +176,8 @@ def _load(path: Path) -> tuple[Words, Words, str, int]:
     )
 
 
-def _walk(words: Words) -> npt.NDArray[np.int64]:
-    """Where blocks begin, as far as their lengths make sense, shape (blocks,).
+def _walk(words: Words) -> tuple[npt.NDArray[np.int64], int]:
+    """Where blocks begin, as far as their lengths make sense, and the word after the last of them.
 
     Nearly all blocks hold packets. So first every word that looks like the head of such a block is
     found, all at once; of these, rows in which each block ends where the next begins are taken
@@ -196,11 +197,14 @@ def _walk(words: Words) -> npt.NDArray[np.int64]:
             position = int(looks[last] + lengths[last])
             continue
         length = int(words[position + 1])
-        if length < 12 or length & 3 or position + (length >> 2) > words.size:
+        end = position + (length >> 2)
+        least = _LEAST_BYTES.get(int(words[position]), 12)
+        # The length stands at both ends of a block.
+        if length < least or length & 3 or end > words.size or int(words[end - 1]) != length:
             break
         rows.append(np.array([position], np.int64))
-        position += length >> 2
-    return np.concatenate(rows) if rows else np.empty(0, np.int64)
+        position = end
+    return (np.concatenate(rows) if rows else np.empty(0, np.int64)), position
 
 
 def _packet_heads(words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
@@ -214,26 +218,8 @@ def _packet_heads(words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.i
     length = words[looks + 1].astype(np.int64)
     good = (length >= 32) & (length & 3 == 0) & (looks + (length >> 2) <= words.size)
     looks, length = looks[good], length[good]
-    # The length stands at both ends of a block.
     whole = words[looks + (length >> 2) - 1] == length
     return looks[whole], length[whole] >> 2
-
-
-def _whole(words: Words, starts: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], int]:
-    """The blocks whose length stands alike at both ends, and the word after the last of them."""
-    if not starts.size:
-        return starts, 0
-    lengths = words[starts + 1]
-    ends = starts + (lengths >> 2)
-    good = words[ends - 1] == lengths
-    minimum = np.where(words[starts] == _ENHANCED_PACKET, 32, 12)
-    minimum[words[starts] == _INTERFACE] = 20
-    minimum[words[starts] == _STATISTICS] = 24
-    good &= lengths >= minimum
-    if good.all():
-        return starts, int(ends[-1])
-    first = int(np.argmin(good))
-    return starts[:first], int(starts[first])
 
 
 def _one_byte_order(
