@@ -45,12 +45,12 @@ class Carried:
     whole: bool
     """It begins with its SYN."""
     ended: bool
-    """It has a FIN."""
+    """Its FIN came, with nothing missing before it."""
     in_order_bytes: int
     """Payload from the first byte up to the first one that is missing."""
 
 
-class _Captured:
+class Captured:
     """The streams of one host by the key of their direction."""
 
     def __init__(self, host: HostStreams, streams: Streams) -> None:
@@ -65,13 +65,15 @@ class _Captured:
         ):
             rows = streams.row[start:end]
             flags = packets.flags[rows]
-            spans = streams.start[start:end], streams.end[start:end]
+            starts, ends = streams.start[start:end], streams.end[start:end]
+            reach = in_order_until(starts, ends)
+            ended = bool((((flags & FIN) > 0) & (ends <= reach)).any())
             self._streams.setdefault(key, []).append(
                 Carried(
                     began_ns=int(packets.t_ns[rows[0]]),
                     whole=bool((flags & SYN).any()),
-                    ended=bool((flags & FIN).any()),
-                    in_order_bytes=in_order_until(*spans) - 1 - int((flags & FIN).any()),
+                    ended=ended,
+                    in_order_bytes=reach - 1 - ended,
                 )
             )
 
@@ -104,8 +106,8 @@ def _bytes(found: Found) -> Iterator[LedgerRow]:
     opened_ns = _opened_ns(connections)
     numbers = connections.numbers(calls["process"], calls["connection"])
     moved = {kind: _moved(calls, numbers, kind, connections.count) for kind in ("send", "recv")}
-    sent = {host.node: _Captured(host, host.sent) for host in found.hosts}
-    came = {host.node: _Captured(host, host.received) for host in found.hosts}
+    sent = {host.node: Captured(host, host.sent) for host in found.hosts}
+    came = {host.node: Captured(host, host.received) for host in found.hosts}
     written, read = Sides(), Sides()
     for number in range(connections.count):
         node = connections.node[number]

@@ -9,22 +9,20 @@ import numpy.typing as npt
 import polars as pl
 import pytest
 
-from testbed.analysis.captures import Packets
-from testbed.analysis.hosts import HostStreams
+from testbed.analysis.captures import addresses
 from testbed.analysis.journey.calls import Call, Connections, Transfers, Waits
 from testbed.analysis.journey.delivery import Deliveries
 from testbed.analysis.journey.limits import PeerLimits
 from testbed.analysis.journey.loops import Loops
 from testbed.analysis.journey.recovery import FAST, PROBE, TIMEOUT, UNKNOWN, judge
 from testbed.analysis.matching import NONE
-from testbed.analysis.metrics.streams import connection_key, connection_keys, streams
-from testbed.analysis.metrics.tcp import ARRIVED, LOST
+from testbed.analysis.metrics.streams import connection_key, connection_keys
 from testbed.units import NS_PER_MS
 from tests.builders import frames as f
 from tests.builders.captures import columns
+from tests.builders.tcp_streams import A, B, host, packet
 
 Int64 = npt.NDArray[np.int64]
-A, B = 1, 1000  # ports
 
 
 def array(*values: int) -> Int64:
@@ -59,16 +57,20 @@ class TestCalls:
             ("server", "server", 8, "10.0.0.2", 80, "10.0.0.1", 4000, 900),
             ("client", "client", 2, "10.0.0.1", 4000, "10.0.0.2", 80, 800),
             ("client", "client", 3, "10.0.0.1", 4001, "10.0.0.2", 80, 100),
+            ("client", "client", 4, "10.0.0.1", 4000, "10.0.0.2", 80, 300),
+            ("client", "client", 5, "10.0.0.1", 4000, "10.0.0.2", 80, 950),
             ("server", "server", 1, "0.0.0.0", 80, None, None, 1),
         ]  # fmt: skip
         names = ("process", "role", "connection", "local_address", "local_port", "remote_address",
                  "remote_port", "opened_ns")  # fmt: skip
         table = pl.DataFrame(rows, schema=names, orient="row").with_columns(node="process")
         found = Connections(table)
-        assert found.count == 5, "a listener is none"
+        assert found.count == 7, "a listener is none"
         assert found.peer(found.number("client", 1)) == found.number("server", 7)
         assert found.peer(found.number("client", 2)) == found.number("server", 8)
         assert found.peer(found.number("client", 3)) == NONE
+        assert found.peer(found.number("client", 4)) == NONE, "the next one was"
+        assert found.peer(found.number("client", 5)) == NONE, "the one before was"
         assert found.number("client", None) == NONE
 
 
@@ -95,28 +97,19 @@ class TestLoops:
 
 class TestPeerLimits:
     def test_most_of_a_time(self) -> None:
-        names = ("node", "local_port", "remote_port", "t_ns", "receive_window_limited_ns")
-        rows = [("s", 80, 4000, 0, 0), ("s", 80, 4000, 100, 60), ("s", 80, 4000, 200, 60)]
+        names = ("node", "local_port", "remote_address", "remote_port", "t_ns",
+                 "receive_window_limited_ns")  # fmt: skip
+        rows = [
+            ("s", 80, "10.0.0.1", 4000, 0, 0), ("s", 80, "10.0.0.1", 4000, 100, 60),
+            ("s", 80, "10.0.0.1", 4000, 200, 60),
+            ("s", 80, "10.0.0.2", 4000, 0, 0), ("s", 80, "10.0.0.2", 4000, 200, 0),
+        ]  # fmt: skip
         limits = PeerLimits(pl.DataFrame(rows, schema=names, orient="row"))
-        socket = ("s", 80, 4000)
-        found = limits.most([socket, socket, None, ("s", 80, 1)], *(array(*x) for x in (
-            (0, 100, 0, 0), (100, 200, 100, 100),
-        )))  # fmt: skip
-        assert found.tolist() == [True, False, False, False]
-
-
-def packet(sequence: int, payload: int, *, flags: int = f.ACK) -> bytes:
-    content = f.tcp(A, B, sequence, payload=bytes(payload), flags=flags)
-    ip = f.ipv4("10.0.0.1", "10.0.0.2", 6, content)
-    return f.ethernet("02:00:00:00:00:01", "02:00:00:00:00:02", 0x0800, ip)
-
-
-def host(packets: Packets, came_ns: list[int], t_ns: list[int]) -> HostStreams:
-    packets.t_ns[:] = t_ns
-    sent = streams(packets)
-    came = array(*came_ns)[sent.row]
-    arrived = np.where(came == NONE, LOST, ARRIVED)
-    return HostStreams("a", packets, sent, sent.take(array()), arrived, came, came == 0)
+        socket, other = (("s", 80, addresses.key(f"10.0.0.{n}"), 4000) for n in (1, 2))
+        found = limits.most([socket, socket, None, ("s", 80, 0, 1), other], *(
+            array(*x) for x in ((0, 100, 0, 0, 0), (100, 200, 100, 100, 100))
+        ))  # fmt: skip
+        assert found.tolist() == [True, False, False, False, False], "clients share ports by chance"
 
 
 class TestDeliveries:
@@ -178,6 +171,8 @@ def sample(state: str = "Open", total_rto: int | None = 0) -> dict[str, object]:
         pytest.param(None, sample("Open", 1), True, TIMEOUT, id="counted, the first sample"),
         pytest.param(sample("Open", 1), sample("Recovery", 1), False, FAST, id="an earlier one"),
         pytest.param(sample("Open", None), sample("Loss", None), False, TIMEOUT, id="not counted"),
+        pytest.param(sample("Loss", 1), sample("Loss", 1), False, TIMEOUT, id="after the first"),
+        pytest.param(sample("Loss", 1), sample("Open", 1), True, TIMEOUT, id="the last after it"),
         pytest.param(sample(), sample("Open"), True, FAST, id="SACK had come"),
         pytest.param(sample(), sample("Open"), False, PROBE, id="nothing had come"),
         pytest.param(None, None, True, FAST, id="no sample, SACK"),

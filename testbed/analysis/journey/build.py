@@ -199,8 +199,8 @@ class _Builder:
         ends = self._connections.ends
         sockets: list[Socket | None] = []
         for request in waits.request:
-            _, local_port, _, remote_port = ends[connection[request]]
-            sockets.append((nodes[request], local_port, remote_port))
+            _, local_port, remote, remote_port = ends[connection[request]]
+            sockets.append((nodes[request], local_port, addresses.key(remote), remote_port))
         by_peer = self._network.limits.most(sockets, waits.started_ns, waits.ended_ns)
         names = np.array(nodes)[waits.request]
         return [

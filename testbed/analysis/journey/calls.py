@@ -46,9 +46,12 @@ class Connections:
         numbers = table["connection"].to_list()
         self._number = {key: i for i, key in enumerate(zip(self.process, numbers, strict=True))}
         self._servers: dict[tuple[object, ...], list[int]] = {}
+        self._clients: dict[tuple[object, ...], list[int]] = {}
         for i, role in enumerate(self.role):
             if role == "server":
                 self._servers.setdefault(self.ends[i], []).append(i)
+            else:
+                self._clients.setdefault(self.ends[i], []).append(int(self.opened_ns[i]))
 
     @property
     def count(self) -> int:
@@ -67,13 +70,20 @@ class Connections:
     def peer(self, number: int) -> int:
         """The server's end of a client's connection, or NONE.
 
-        Of a 4-tuple that was used again it is the first that was accepted after it was opened.
+        Of a 4-tuple that was used again it is the first that was accepted after it was opened and
+        before the next one was.
         """
         local_address, local_port, remote_address, remote_port = self.ends[number]
         ends = (remote_address, remote_port, local_address, local_port)
-        found = self._servers.get(ends, [])
-        later = [i for i in found if self.opened_ns[i] >= self.opened_ns[number]]
-        return min(later, key=lambda i: self.opened_ns[i], default=found[-1] if found else NONE)
+        opened_ns = int(self.opened_ns[number])
+        others = self._clients.get(self.ends[number], ())
+        until_ns = min((t_ns for t_ns in others if t_ns > opened_ns), default=None)
+        accepted = [
+            i
+            for i in self._servers.get(ends, ())
+            if self.opened_ns[i] >= opened_ns and (until_ns is None or self.opened_ns[i] < until_ns)
+        ]
+        return min(accepted, key=lambda i: self.opened_ns[i], default=NONE)
 
 
 class Transfers:
