@@ -7,6 +7,8 @@ Rules:
 - A reader that closes before it has read all leaves bytes unread: these are held. One that has read
   to the end of the stream has none left.
 - A connection that was reset loses what its send buffer still held; these bytes are dropped.
+- A server or client that was killed has not written down its last second: these rows say so, and
+  are not held against the run.
 """
 
 from __future__ import annotations
@@ -34,7 +36,16 @@ _CLOCKS_NS: Final = NS_PER_MS
 
 def application_rows(found: Found) -> list[LedgerRow]:
     """Bytes written and read against those captured, and requests against calls."""
-    return [*_bytes(found), *_requests(found)]
+    rows = [*_bytes(found), *_requests(found)]
+    killed = [
+        process.name
+        for process in found.evidence.manifest.processes
+        if process.kind in ("server", "load") and (process.exit_code or 0) < 0
+    ]
+    if not killed:
+        return rows
+    note = f"{', '.join(killed)} was killed: its last second may lack"
+    return [row(one.what, one.entered, None, None, None, note=note) for one in rows]
 
 
 @dataclass(frozen=True, slots=True)

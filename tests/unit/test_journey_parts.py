@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -10,8 +11,9 @@ import polars as pl
 import pytest
 
 from testbed.analysis.captures import addresses
-from testbed.analysis.journey.calls import Call, Connections, Transfers, Waits
+from testbed.analysis.journey.calls import Call, Connections, SystemCalls, Transfers, Waits
 from testbed.analysis.journey.delivery import Deliveries
+from testbed.analysis.journey.exchange import slot_until
 from testbed.analysis.journey.limits import PeerLimits
 from testbed.analysis.journey.loops import Loops
 from testbed.analysis.journey.recovery import FAST, PROBE, TIMEOUT, UNKNOWN, judge
@@ -72,6 +74,40 @@ class TestCalls:
         assert found.peer(found.number("client", 4)) == NONE, "the next one was"
         assert found.peer(found.number("client", 5)) == NONE, "the one before was"
         assert found.number("client", None) == NONE
+
+    def test_when_connect_was_called_first(self) -> None:
+        names = ("process", "connection", "call", "started_ns", "ended_ns", "bytes", "offset_bytes")
+        rows = [
+            ("client", 1, "connect", 10, 12, 0, None), ("client", 1, "connect", 20, 22, 0, None),
+            ("client", 2, "send", 30, 35, 5, 0),
+        ]  # fmt: skip
+        ends = ("local_address", "local_port", "remote_address", "remote_port", "opened_ns")
+        sockets = pl.DataFrame(
+            [("client", "client", number, "a", number, "b", 80, 1) for number in (1, 2)],
+            schema=("process", "role", "connection", *ends),
+            orient="row",
+        ).with_columns(node="process")
+        schema = dict.fromkeys(names, pl.Int64) | {"process": pl.String, "call": pl.String}
+        calls = SystemCalls(Connections(sockets), pl.DataFrame(rows, schema=schema, orient="row"))
+        assert calls.connect_ns(array(0, 1, NONE)).tolist() == [10, NONE, NONE]
+
+
+class TestPool:
+    """Three requests of one process over one slot, and one of another process."""
+
+    process: ClassVar = ["a", "a", "a", "b"]
+
+    def test_a_request_waits_until_the_one_before_it_has_ended(self) -> None:
+        until = slot_until(
+            self.process, array(0, 10, 20, 20), array(1, 101, 205, 21), array(100, 200, 300, 22)
+        )
+        assert until.tolist() == [NONE, 100, 200, NONE]
+
+    def test_with_room_in_the_pool_nobody_waits(self) -> None:
+        until = slot_until(
+            self.process, array(0, 10, 150, 20), array(1, 11, 151, NONE), array(100, 200, 300, 400)
+        )
+        assert until.tolist() == [NONE, NONE, NONE, NONE]
 
 
 class TestLoops:

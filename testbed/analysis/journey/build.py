@@ -17,7 +17,7 @@ from testbed.analysis.journey.exchange import Exchanges, asgi_calls, exchanges, 
 from testbed.analysis.journey.flight import PATH, PEER, Message, Network
 from testbed.analysis.journey.limits import Socket
 from testbed.analysis.journey.loops import Loops
-from testbed.analysis.journey.reading import read
+from testbed.analysis.journey.reading import read, wake
 from testbed.analysis.journey.stage import JourneyStage, Label
 from testbed.analysis.journey.tape import Intervals, Stages, Tape
 from testbed.analysis.matching import NONE
@@ -134,12 +134,21 @@ class _Builder:
         asked, tape = self._asked, self._tape
         none = np.full(tape.count, NONE, np.int64)
         syn = np.full(tape.count, SYN_BYTES, np.int64)
-        tape.advance(asked.connect_started_ns, Label("client prepares", "http", "work"), new)
+        prepares = Label("client prepares", "http", "work")
+        tape.advance(asked.connect_started_ns, prepares, new)
+        tape.advance(self._calls.connect_ns(asked.client), prepares, new)
         there = Message(self._client_node, self._to_server, syn, none, none, handshake=True)
         self._network.fly(tape, there, new)
         back = Message(self._server_node, self._to_client, syn, none, none, handshake=True)
-        self._network.fly(tape, back, new)
-        tape.advance(asked.connect_ended_ns, Label("connect returns", "syscall", "work"), new)
+        came_ns = self._network.fly(tape, back, new)
+        wait = self._calls.waits_connected.last_before(asked.client, asked.connect_ended_ns)
+        process, node = list(asked.process), self._client_node
+        wake(tape, self._loops, wait, process, node, np.where(new, came_ns, NONE), wait.ended_ns)
+        tape.advance(
+            asked.connect_ended_ns,
+            self._at(node, Label("connect returns", "syscall", "work")),
+            new,
+        )
         encrypted = asked.tls_started_ns != NONE
         tape.advance(asked.tls_started_ns, Label("client prepares", "http", "work"), encrypted)
         tape.advance(asked.tls_ended_ns, Label("TLS handshake", "http", "work"), encrypted)

@@ -146,6 +146,15 @@ class SystemCalls:
         self.receives = self._transfers("recv")
         self.waits_readable = self._waits("wait_readable")
         self.waits_writable = self._waits("wait_writable")
+        self.waits_connected = self._waits("wait_connected")
+        self._connect_ns = np.full(connections.count + 1, NONE, np.int64)
+        connects = np.flatnonzero((self._kind == "connect") & (self._number != NONE))[::-1]
+        # The first one is written last and stays.
+        self._connect_ns[self._number[connects]] = self._times.started_ns[connects]
+
+    def connect_ns(self, connection: Int64) -> Int64:
+        """When connect() was called first for each connection; NONE: not seen."""
+        return np.where(connection == NONE, NONE, self._connect_ns[connection])
 
     def _transfers(self, kind: str) -> Transfers:
         rows = (self._kind == kind) & (self._size > 0) & (self._number != NONE)
