@@ -41,6 +41,14 @@ class TestCalls:
         assert asked.started_ns.tolist() == [10, 10, 20, NONE, 30, NONE, NONE]
         assert asked.ended_ns.tolist() == [15, 15, 25, NONE, 35, NONE, NONE]
 
+    def test_how_far_a_connection_was_by_a_time(self) -> None:
+        found = Transfers(
+            array(1, 0, 0), array(0, 100, 0), array(50, 20, 100),
+            Call(array(30, 20, 10), array(35, 25, 15)),
+        )  # fmt: skip
+        asked = found.moved_by(array(0, 0, 0, 0, 1, 2, NONE), array(14, 15, 24, 99, 35, 99, 9))
+        assert asked.tolist() == [NONE, 100, 100, 120, 50, NONE, NONE]
+
     def test_no_call_moved_anything(self) -> None:
         nothing = array()
         found = Transfers(nothing, nothing, nothing, Call(nothing, nothing))

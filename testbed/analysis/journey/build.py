@@ -90,6 +90,19 @@ class _Builder:
         self._server_node = [names[i] for i in asked.server]
         self._to_server = self._streams(forward=True)
         self._to_client = self._streams(forward=False)
+        self._answered = calls.sends.covering(asked.server, _before(asked.response_end))
+        self._request_end = self._read_before_the_answer()
+
+    def _read_before_the_answer(self) -> Int64:
+        """The stream offset after the last byte of each request that its answer waited for.
+
+        An application may answer before it has read all of a request, or without reading it.
+        """
+        asked = self._asked
+        read_bytes = self._calls.receives.moved_by(asked.server, self._answered.started_ns)
+        early = (self._answered.started_ns != NONE) & (read_bytes > asked.request_start)
+        early &= read_bytes < asked.request_end
+        return np.where(early, read_bytes, asked.request_end)
 
     def _streams(self, *, forward: bool) -> Int64:
         """Per request the stream of its connection in the capture of the host that sends."""
@@ -157,7 +170,7 @@ class _Builder:
         """From the first byte written to the last one read by the server."""
         asked, tape, calls = self._asked, self._tape, self._calls
         first = calls.sends.covering(asked.client, asked.request_start)
-        last = calls.sends.covering(asked.client, _before(asked.request_end))
+        last = calls.sends.covering(asked.client, _before(self._request_end))
         client = self._client_node
         tape.advance(
             first.started_ns, self._at(client, Label("client writes headers", "http", "work"))
@@ -166,7 +179,7 @@ class _Builder:
         full = self._full(waits, asked.client, client)
         tape.cover(last.started_ns, Label("client writes the body", "http", "work"), full)
         message = Message(
-            client, self._to_server, _shifted(asked.request_end), last.started_ns, last.ended_ns
+            client, self._to_server, _shifted(self._request_end), last.started_ns, last.ended_ns
         )
         came_ns = self._network.fly(tape, message, everything)
         opened = np.append(self._connections.opened_ns, NONE)[asked.server]
@@ -184,7 +197,7 @@ class _Builder:
             process=asked.server_process,
             node=self._server_node,
             came_ns=np.maximum(came_ns, np.where(late, opened, NONE)),
-            end=asked.request_end,
+            end=self._request_end,
         )
 
     def _serve(self) -> None:
@@ -194,7 +207,7 @@ class _Builder:
         tape.advance(
             asked.asgi_started_ns, self._at(nodes, Label("server parses, calls", "asgi", "work"))
         )
-        last = calls.sends.covering(asked.server, _before(asked.response_end))
+        last = self._answered
         waits = waits_of(calls, asked.server, asked.asgi_started_ns, _FULL)
         sends = asgi_calls(self._found.evidence, asked, "send", Label("in send()", "asgi", "work"))
         tape.cover(
@@ -221,7 +234,7 @@ class _Builder:
     def _answer(self, everything: Flags) -> None:
         """From the last byte written to the last one read by the client."""
         asked, tape, calls = self._asked, self._tape, self._calls
-        last = calls.sends.covering(asked.server, _before(asked.response_end))
+        last = self._answered
         message = Message(
             self._server_node,
             self._to_client,
