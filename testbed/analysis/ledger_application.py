@@ -7,6 +7,8 @@ Rules:
 - A reader that closes before it has read all leaves bytes unread: these are held. One that has read
   to the end of the stream has none left.
 - A connection that was reset loses what its send buffer still held; these bytes are dropped.
+- A server or client that was killed has not written down its last second: these rows say so, and
+  are not held against the run.
 """
 
 from __future__ import annotations
@@ -34,7 +36,16 @@ _CLOCKS_NS: Final = NS_PER_MS
 
 def application_rows(found: Found) -> list[LedgerRow]:
     """Bytes written and read against those captured, and requests against calls."""
-    return [*_bytes(found), *_requests(found)]
+    rows = [*_bytes(found), *_requests(found)]
+    killed = [
+        process.name
+        for process in found.evidence.manifest.processes
+        if process.kind in ("server", "load") and (process.exit_code or 0) < 0
+    ]
+    if not killed:
+        return rows
+    note = f"{', '.join(killed)} was killed: its last second may lack"
+    return [row(one.what, one.entered, None, None, None, note=note) for one in rows]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +56,12 @@ class Carried:
     whole: bool
     """It begins with its SYN."""
     ended: bool
-    """It has a FIN."""
+    """Its FIN came, with nothing missing before it."""
     in_order_bytes: int
     """Payload from the first byte up to the first one that is missing."""
 
 
-class _Captured:
+class Captured:
     """The streams of one host by the key of their direction."""
 
     def __init__(self, host: HostStreams, streams: Streams) -> None:
@@ -65,13 +76,15 @@ class _Captured:
         ):
             rows = streams.row[start:end]
             flags = packets.flags[rows]
-            spans = streams.start[start:end], streams.end[start:end]
+            starts, ends = streams.start[start:end], streams.end[start:end]
+            reach = in_order_until(starts, ends)
+            ended = bool((((flags & FIN) > 0) & (ends <= reach)).any())
             self._streams.setdefault(key, []).append(
                 Carried(
                     began_ns=int(packets.t_ns[rows[0]]),
                     whole=bool((flags & SYN).any()),
-                    ended=bool((flags & FIN).any()),
-                    in_order_bytes=in_order_until(*spans) - 1 - int((flags & FIN).any()),
+                    ended=ended,
+                    in_order_bytes=reach - 1 - ended,
                 )
             )
 
@@ -104,8 +117,8 @@ def _bytes(found: Found) -> Iterator[LedgerRow]:
     opened_ns = _opened_ns(connections)
     numbers = connections.numbers(calls["process"], calls["connection"])
     moved = {kind: _moved(calls, numbers, kind, connections.count) for kind in ("send", "recv")}
-    sent = {host.node: _Captured(host, host.sent) for host in found.hosts}
-    came = {host.node: _Captured(host, host.received) for host in found.hosts}
+    sent = {host.node: Captured(host, host.sent) for host in found.hosts}
+    came = {host.node: Captured(host, host.received) for host in found.hosts}
     written, read = Sides(), Sides()
     for number in range(connections.count):
         node = connections.node[number]

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from testbed.analysis.journey.why_slow import words
+from testbed.analysis.journey.why_slow import lost_at, words
 from testbed.analysis.summary import JourneysAtQuantile, JourneyStageShare, JourneySummary
 from testbed.report import format as scale
 from testbed.report import wording
@@ -161,5 +161,7 @@ def what(stage: dict[str, Any]) -> str:
     found = stage["stage"]
     if note:
         found += f" {note}" if note.startswith("by ") else f" ({note})"
-    lost = " lost on" if found.startswith("recovery") else ""
-    return f"{found},{lost} {stage['where']}" if stage["where"] else str(found)
+    where = stage["where"]
+    if where and found.startswith("recovery"):
+        where = lost_at(where)
+    return f"{found}, {where}" if where else str(found)

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pytest
 
-from testbed.analysis.captures import Packets
-from testbed.analysis.hosts import HostStreams
-from testbed.analysis.journey.calls import Call, Connections, Transfers, Waits
+from testbed.analysis.captures import addresses
+from testbed.analysis.journey.calls import Call, Connections, SystemCalls, Transfers, Waits
 from testbed.analysis.journey.delivery import Deliveries
+from testbed.analysis.journey.exchange import slot_until
 from testbed.analysis.journey.limits import PeerLimits
 from testbed.analysis.journey.loops import Loops
 from testbed.analysis.journey.recovery import FAST, PROBE, TIMEOUT, UNKNOWN, judge
 from testbed.analysis.matching import NONE
-from testbed.analysis.metrics.streams import connection_key, connection_keys, streams
-from testbed.analysis.metrics.tcp import ARRIVED, LOST
+from testbed.analysis.metrics.streams import connection_key, connection_keys
 from testbed.units import NS_PER_MS
 from tests.builders import frames as f
 from tests.builders.captures import columns
+from tests.builders.tcp_streams import A, B, host, packet
 
 Int64 = npt.NDArray[np.int64]
-A, B = 1, 1000  # ports
 
 
 def array(*values: int) -> Int64:
@@ -40,6 +40,14 @@ class TestCalls:
         asked = found.covering(array(0, 0, 0, 0, 1, NONE, 0), array(0, 99, 100, 120, 49, 0, NONE))
         assert asked.started_ns.tolist() == [10, 10, 20, NONE, 30, NONE, NONE]
         assert asked.ended_ns.tolist() == [15, 15, 25, NONE, 35, NONE, NONE]
+
+    def test_how_far_a_connection_was_by_a_time(self) -> None:
+        found = Transfers(
+            array(1, 0, 0), array(0, 100, 0), array(50, 20, 100),
+            Call(array(30, 20, 10), array(35, 25, 15)),
+        )  # fmt: skip
+        asked = found.moved_by(array(0, 0, 0, 0, 1, 2, NONE), array(14, 15, 24, 99, 35, 99, 9))
+        assert asked.tolist() == [NONE, 100, 100, 120, 50, NONE, NONE]
 
     def test_no_call_moved_anything(self) -> None:
         nothing = array()
@@ -59,17 +67,55 @@ class TestCalls:
             ("server", "server", 8, "10.0.0.2", 80, "10.0.0.1", 4000, 900),
             ("client", "client", 2, "10.0.0.1", 4000, "10.0.0.2", 80, 800),
             ("client", "client", 3, "10.0.0.1", 4001, "10.0.0.2", 80, 100),
+            ("client", "client", 4, "10.0.0.1", 4000, "10.0.0.2", 80, 300),
+            ("client", "client", 5, "10.0.0.1", 4000, "10.0.0.2", 80, 950),
             ("server", "server", 1, "0.0.0.0", 80, None, None, 1),
         ]  # fmt: skip
         names = ("process", "role", "connection", "local_address", "local_port", "remote_address",
                  "remote_port", "opened_ns")  # fmt: skip
         table = pl.DataFrame(rows, schema=names, orient="row").with_columns(node="process")
         found = Connections(table)
-        assert found.count == 5, "a listener is none"
+        assert found.count == 7, "a listener is none"
         assert found.peer(found.number("client", 1)) == found.number("server", 7)
         assert found.peer(found.number("client", 2)) == found.number("server", 8)
         assert found.peer(found.number("client", 3)) == NONE
+        assert found.peer(found.number("client", 4)) == NONE, "the next one was"
+        assert found.peer(found.number("client", 5)) == NONE, "the one before was"
         assert found.number("client", None) == NONE
+
+    def test_when_connect_was_called_first(self) -> None:
+        names = ("process", "connection", "call", "started_ns", "ended_ns", "bytes", "offset_bytes")
+        rows = [
+            ("client", 1, "connect", 10, 12, 0, None), ("client", 1, "connect", 20, 22, 0, None),
+            ("client", 2, "send", 30, 35, 5, 0),
+        ]  # fmt: skip
+        ends = ("local_address", "local_port", "remote_address", "remote_port", "opened_ns")
+        sockets = pl.DataFrame(
+            [("client", "client", number, "a", number, "b", 80, 1) for number in (1, 2)],
+            schema=("process", "role", "connection", *ends),
+            orient="row",
+        ).with_columns(node="process")
+        schema = dict.fromkeys(names, pl.Int64) | {"process": pl.String, "call": pl.String}
+        calls = SystemCalls(Connections(sockets), pl.DataFrame(rows, schema=schema, orient="row"))
+        assert calls.connect_ns(array(0, 1, NONE)).tolist() == [10, NONE, NONE]
+
+
+class TestPool:
+    """Three requests of one process over one slot, and one of another process."""
+
+    process: ClassVar = ["a", "a", "a", "b"]
+
+    def test_a_request_waits_until_the_one_before_it_has_ended(self) -> None:
+        until = slot_until(
+            self.process, array(0, 10, 20, 20), array(1, 101, 205, 21), array(100, 200, 300, 22)
+        )
+        assert until.tolist() == [NONE, 100, 200, NONE]
+
+    def test_with_room_in_the_pool_nobody_waits(self) -> None:
+        until = slot_until(
+            self.process, array(0, 10, 150, 20), array(1, 11, 151, NONE), array(100, 200, 300, 400)
+        )
+        assert until.tolist() == [NONE, NONE, NONE, NONE]
 
 
 class TestLoops:
@@ -95,28 +141,19 @@ class TestLoops:
 
 class TestPeerLimits:
     def test_most_of_a_time(self) -> None:
-        names = ("node", "local_port", "remote_port", "t_ns", "receive_window_limited_ns")
-        rows = [("s", 80, 4000, 0, 0), ("s", 80, 4000, 100, 60), ("s", 80, 4000, 200, 60)]
+        names = ("node", "local_port", "remote_address", "remote_port", "t_ns",
+                 "receive_window_limited_ns")  # fmt: skip
+        rows = [
+            ("s", 80, "10.0.0.1", 4000, 0, 0), ("s", 80, "10.0.0.1", 4000, 100, 60),
+            ("s", 80, "10.0.0.1", 4000, 200, 60),
+            ("s", 80, "10.0.0.2", 4000, 0, 0), ("s", 80, "10.0.0.2", 4000, 200, 0),
+        ]  # fmt: skip
         limits = PeerLimits(pl.DataFrame(rows, schema=names, orient="row"))
-        socket = ("s", 80, 4000)
-        found = limits.most([socket, socket, None, ("s", 80, 1)], *(array(*x) for x in (
-            (0, 100, 0, 0), (100, 200, 100, 100),
-        )))  # fmt: skip
-        assert found.tolist() == [True, False, False, False]
-
-
-def packet(sequence: int, payload: int, *, flags: int = f.ACK) -> bytes:
-    content = f.tcp(A, B, sequence, payload=bytes(payload), flags=flags)
-    ip = f.ipv4("10.0.0.1", "10.0.0.2", 6, content)
-    return f.ethernet("02:00:00:00:00:01", "02:00:00:00:00:02", 0x0800, ip)
-
-
-def host(packets: Packets, came_ns: list[int], t_ns: list[int]) -> HostStreams:
-    packets.t_ns[:] = t_ns
-    sent = streams(packets)
-    came = array(*came_ns)[sent.row]
-    arrived = np.where(came == NONE, LOST, ARRIVED)
-    return HostStreams("a", packets, sent, sent.take(array()), arrived, came, came == 0)
+        socket, other = (("s", 80, addresses.key(f"10.0.0.{n}"), 4000) for n in (1, 2))
+        found = limits.most([socket, socket, None, ("s", 80, 0, 1), other], *(
+            array(*x) for x in ((0, 100, 0, 0, 0), (100, 200, 100, 100, 100))
+        ))  # fmt: skip
+        assert found.tolist() == [True, False, False, False, False], "clients share ports by chance"
 
 
 class TestDeliveries:
@@ -178,6 +215,8 @@ def sample(state: str = "Open", total_rto: int | None = 0) -> dict[str, object]:
         pytest.param(None, sample("Open", 1), True, TIMEOUT, id="counted, the first sample"),
         pytest.param(sample("Open", 1), sample("Recovery", 1), False, FAST, id="an earlier one"),
         pytest.param(sample("Open", None), sample("Loss", None), False, TIMEOUT, id="not counted"),
+        pytest.param(sample("Loss", 1), sample("Loss", 1), False, TIMEOUT, id="after the first"),
+        pytest.param(sample("Loss", 1), sample("Open", 1), True, TIMEOUT, id="the last after it"),
         pytest.param(sample(), sample("Open"), True, FAST, id="SACK had come"),
         pytest.param(sample(), sample("Open"), False, PROBE, id="nothing had come"),
         pytest.param(None, None, True, FAST, id="no sample, SACK"),

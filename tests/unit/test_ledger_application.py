@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pytest
 
 from testbed.analysis import ledger_application as rows
+from testbed.analysis.metrics.streams import connection_keys
+from tests.builders import frames as f
+from tests.builders.captures import columns
+from tests.builders.tcp_streams import host, packet
 
 Int64 = npt.NDArray[np.int64]
 
@@ -33,6 +39,25 @@ def test_how_far_a_stream_goes_without_a_gap(
     expected: int,
 ) -> None:
     assert rows.in_order_until(start, end) == expected
+
+
+@pytest.mark.parametrize(
+    ("places", "ended", "in_order_bytes"),
+    [
+        pytest.param((10, 110), True, 200, id="whole"),
+        pytest.param((10,), False, 100, id="a segment before the FIN is missing"),
+    ],
+)
+def test_a_fin_beyond_a_gap_ends_nothing(
+    tmp_path: Path, places: tuple[int, ...], ended: bool, in_order_bytes: int
+) -> None:
+    frames = [packet(9, 0, flags=f.SYN), *(packet(at, 100) for at in places)]
+    packets = columns(tmp_path, [*frames, packet(210, 0, flags=f.FIN | f.ACK)])
+    times = list(range(packets.count))
+    mine = host(packets, times, times)
+    found = rows.Captured(mine, mine.sent).since(int(connection_keys(packets)[0]), 0)
+    assert found is not None
+    assert (found.ended, found.in_order_bytes) == (ended, in_order_bytes)
 
 
 def carried(in_order_bytes: int) -> rows.Carried:

@@ -17,7 +17,7 @@ from testbed.analysis.journey.exchange import Exchanges, asgi_calls, exchanges, 
 from testbed.analysis.journey.flight import PATH, PEER, Message, Network
 from testbed.analysis.journey.limits import Socket
 from testbed.analysis.journey.loops import Loops
-from testbed.analysis.journey.reading import read
+from testbed.analysis.journey.reading import read, wake
 from testbed.analysis.journey.stage import JourneyStage, Label
 from testbed.analysis.journey.tape import Intervals, Stages, Tape
 from testbed.analysis.matching import NONE
@@ -107,6 +107,19 @@ class _Builder:
         self._server_node = [names[i] for i in asked.server]
         self._to_server = self._streams(forward=True)
         self._to_client = self._streams(forward=False)
+        self._answered = calls.sends.covering(asked.server, _before(asked.response_end))
+        self._request_end = self._read_before_the_answer()
+
+    def _read_before_the_answer(self) -> Int64:
+        """The stream offset after the last byte of each request that its answer waited for.
+
+        An application may answer before it has read all of a request, or without reading it.
+        """
+        asked = self._asked
+        read_bytes = self._calls.receives.moved_by(asked.server, self._answered.started_ns)
+        early = (self._answered.started_ns != NONE) & (read_bytes > asked.request_start)
+        early &= read_bytes < asked.request_end
+        return np.where(early, read_bytes, asked.request_end)
 
     def _streams(self, *, forward: bool) -> Int64:
         """Per request the stream of its connection in the capture of the host that sends."""
@@ -151,12 +164,21 @@ class _Builder:
         asked, tape = self._asked, self._tape
         none = np.full(tape.count, NONE, np.int64)
         syn = np.full(tape.count, SYN_BYTES, np.int64)
-        tape.advance(asked.connect_started_ns, Label("client prepares", "http", "work"), new)
+        prepares = Label("client prepares", "http", "work")
+        tape.advance(asked.connect_started_ns, prepares, new)
+        tape.advance(self._calls.connect_ns(asked.client), prepares, new)
         there = Message(self._client_node, self._to_server, syn, none, none, handshake=True)
         self._network.fly(tape, there, new)
         back = Message(self._server_node, self._to_client, syn, none, none, handshake=True)
-        self._network.fly(tape, back, new)
-        tape.advance(asked.connect_ended_ns, Label("connect returns", "syscall", "work"), new)
+        came_ns = self._network.fly(tape, back, new)
+        wait = self._calls.waits_connected.last_before(asked.client, asked.connect_ended_ns)
+        process, node = list(asked.process), self._client_node
+        wake(tape, self._loops, wait, process, node, np.where(new, came_ns, NONE), wait.ended_ns)
+        tape.advance(
+            asked.connect_ended_ns,
+            self._at(node, Label("connect returns", "syscall", "work")),
+            new,
+        )
         encrypted = asked.tls_started_ns != NONE
         tape.advance(asked.tls_started_ns, Label("client prepares", "http", "work"), encrypted)
         tape.advance(asked.tls_ended_ns, Label("TLS handshake", "http", "work"), encrypted)
@@ -165,7 +187,7 @@ class _Builder:
         """From the first byte written to the last one read by the server."""
         asked, tape, calls = self._asked, self._tape, self._calls
         first = calls.sends.covering(asked.client, asked.request_start)
-        last = calls.sends.covering(asked.client, _before(asked.request_end))
+        last = calls.sends.covering(asked.client, _before(self._request_end))
         client = self._client_node
         tape.advance(
             first.started_ns, self._at(client, Label("client writes headers", "http", "work"))
@@ -174,7 +196,7 @@ class _Builder:
         full = self._full(waits, asked.client, client)
         tape.cover(last.started_ns, Label("client writes the body", "http", "work"), full)
         message = Message(
-            client, self._to_server, _shifted(asked.request_end), last.started_ns, last.ended_ns
+            client, self._to_server, _shifted(self._request_end), last.started_ns, last.ended_ns
         )
         came_ns = self._network.fly(tape, message, everything)
         opened = np.append(self._connections.opened_ns, NONE)[asked.server]
@@ -192,7 +214,7 @@ class _Builder:
             process=asked.server_process,
             node=self._server_node,
             came_ns=np.maximum(came_ns, np.where(late, opened, NONE)),
-            end=asked.request_end,
+            end=self._request_end,
         )
 
     def _serve(self) -> None:
@@ -202,7 +224,7 @@ class _Builder:
         tape.advance(
             asked.asgi_started_ns, self._at(nodes, Label("server parses, calls", "asgi", "work"))
         )
-        last = calls.sends.covering(asked.server, _before(asked.response_end))
+        last = self._answered
         waits = waits_of(calls, asked.server, asked.asgi_started_ns, _FULL)
         sends = asgi_calls(self._found.evidence, asked, "send", Label("in send()", "asgi", "work"))
         tape.cover(
@@ -216,8 +238,8 @@ class _Builder:
         ends = self._connections.ends
         sockets: list[Socket | None] = []
         for request in waits.request:
-            _, local_port, _, remote_port = ends[connection[request]]
-            sockets.append((nodes[request], local_port, remote_port))
+            _, local_port, remote, remote_port = ends[connection[request]]
+            sockets.append((nodes[request], local_port, addresses.key(remote), remote_port))
         by_peer = self._network.limits.most(sockets, waits.started_ns, waits.ended_ns)
         names = np.array(nodes)[waits.request]
         return [
@@ -229,7 +251,7 @@ class _Builder:
     def _answer(self, everything: Flags) -> None:
         """From the last byte written to the last one read by the client."""
         asked, tape, calls = self._asked, self._tape, self._calls
-        last = calls.sends.covering(asked.server, _before(asked.response_end))
+        last = self._answered
         message = Message(
             self._server_node,
             self._to_client,

@@ -46,9 +46,12 @@ class Connections:
         numbers = table["connection"].to_list()
         self._number = {key: i for i, key in enumerate(zip(self.process, numbers, strict=True))}
         self._servers: dict[tuple[object, ...], list[int]] = {}
+        self._clients: dict[tuple[object, ...], list[int]] = {}
         for i, role in enumerate(self.role):
             if role == "server":
                 self._servers.setdefault(self.ends[i], []).append(i)
+            else:
+                self._clients.setdefault(self.ends[i], []).append(int(self.opened_ns[i]))
 
     @property
     def count(self) -> int:
@@ -67,13 +70,20 @@ class Connections:
     def peer(self, number: int) -> int:
         """The server's end of a client's connection, or NONE.
 
-        Of a 4-tuple that was used again it is the first that was accepted after it was opened.
+        Of a 4-tuple that was used again it is the first that was accepted after it was opened and
+        before the next one was.
         """
         local_address, local_port, remote_address, remote_port = self.ends[number]
         ends = (remote_address, remote_port, local_address, local_port)
-        found = self._servers.get(ends, [])
-        later = [i for i in found if self.opened_ns[i] >= self.opened_ns[number]]
-        return min(later, key=lambda i: self.opened_ns[i], default=found[-1] if found else NONE)
+        opened_ns = int(self.opened_ns[number])
+        others = self._clients.get(self.ends[number], ())
+        until_ns = min((t_ns for t_ns in others if t_ns > opened_ns), default=None)
+        accepted = [
+            i
+            for i in self._servers.get(ends, ())
+            if self.opened_ns[i] >= opened_ns and (until_ns is None or self.opened_ns[i] < until_ns)
+        ]
+        return min(accepted, key=lambda i: self.opened_ns[i], default=NONE)
 
 
 class Transfers:
@@ -84,6 +94,8 @@ class Transfers:
         self._key = (connection[order] << _OFFSET_BITS) + offset[order]
         self._end = self._key + size[order]
         self._calls = Call(calls.started_ns[order], calls.ended_ns[order])
+        self._connection, self._end_offset = connection[order], offset[order] + size[order]
+        self._by_time = _ByTime(self._connection, self._calls.ended_ns)
 
     def covering(self, connection: Int64, offset: Int64) -> Call:
         """The call that moved the byte at each offset of each connection."""
@@ -96,6 +108,35 @@ class Transfers:
             for times in (self._calls.started_ns, self._calls.ended_ns)
         ))  # fmt: skip
 
+    def moved_by(self, connection: Int64, t_ns: Int64) -> Int64:
+        """How far each connection was by a time: the offset after its last byte; NONE: nowhere."""
+        place = self._by_time.last(connection, t_ns)
+        return np.where(place == NONE, NONE, np.append(self._end_offset, NONE)[place])
+
+
+class _ByTime:
+    """The last thing of a connection by a time.
+
+    Args:
+        connection: ascending.
+        ended_ns: of each thing, ascending within its connection.
+    """
+
+    def __init__(self, connection: Int64, ended_ns: Int64) -> None:
+        self._connection = connection
+        self._origin = int(ended_ns.min()) if ended_ns.size else 0
+        self._span = (int(ended_ns.max()) - self._origin + 2) if ended_ns.size else 1
+        self._key = connection * self._span + (ended_ns - self._origin)
+
+    def last(self, connection: Int64, t_ns: Int64) -> Int64:
+        """The place of the last one of each connection that had ended by a time, or NONE."""
+        at = np.clip(t_ns - self._origin, -1, self._span - 1)
+        wanted = np.maximum(connection, 0) * self._span + at
+        place = np.searchsorted(self._key, wanted, side="right") - 1
+        known = (connection != NONE) & (place >= 0)
+        known &= np.append(self._connection, NONE)[place] == connection
+        return np.where(known, place, NONE)
+
 
 class Waits:
     """The waits of one kind, by connection and time."""
@@ -104,20 +145,12 @@ class Waits:
         order = np.lexsort((calls.ended_ns, connection))
         self.connection = connection[order]
         self.started_ns, self.ended_ns = calls.started_ns[order], calls.ended_ns[order]
-        self._origin = int(self.ended_ns.min()) if order.size else 0
-        self._span = (int(self.ended_ns.max()) - self._origin + 2) if order.size else 1
+        self._by_time = _ByTime(self.connection, self.ended_ns)
 
     def last_before(self, connection: Int64, t_ns: Int64) -> Call:
         """The last one of each connection that had ended by a time."""
-        key = self.connection * self._span + (self.ended_ns - self._origin)
-        at = np.clip(t_ns - self._origin, -1, self._span - 1)
-        place = np.searchsorted(key, np.maximum(connection, 0) * self._span + at, side="right") - 1
-        known = (connection != NONE) & (place >= 0)
-        known &= np.append(self.connection, NONE)[place] == connection
-        return Call(
-            np.where(known, np.append(self.started_ns, NONE)[place], NONE),
-            np.where(known, np.append(self.ended_ns, NONE)[place], NONE),
-        )
+        place = self._by_time.last(connection, t_ns)
+        return Call(np.append(self.started_ns, NONE)[place], np.append(self.ended_ns, NONE)[place])
 
 
 class SystemCalls:
@@ -136,6 +169,15 @@ class SystemCalls:
         self.receives = self._transfers("recv")
         self.waits_readable = self._waits("wait_readable")
         self.waits_writable = self._waits("wait_writable")
+        self.waits_connected = self._waits("wait_connected")
+        self._connect_ns = np.full(connections.count + 1, NONE, np.int64)
+        connects = np.flatnonzero((self._kind == "connect") & (self._number != NONE))[::-1]
+        # The first one is written last and stays.
+        self._connect_ns[self._number[connects]] = self._times.started_ns[connects]
+
+    def connect_ns(self, connection: Int64) -> Int64:
+        """When connect() was called first for each connection; NONE: not seen."""
+        return np.where(connection == NONE, NONE, self._connect_ns[connection])
 
     def _transfers(self, kind: str) -> Transfers:
         rows = (self._kind == kind) & (self._size > 0) & (self._number != NONE)

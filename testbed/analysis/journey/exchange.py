@@ -33,7 +33,7 @@ class Exchanges:
     intended_ns: Int64
     started_ns: Int64
     pool_until_ns: Int64
-    """When the request before it on the same connection ended, if that was after it started."""
+    """When a connection became free for it, if that was after it started."""
     acquired_ns: Int64
     """When it had a connection, or began to make one."""
     new_connection: Flags
@@ -76,14 +76,19 @@ def exchanges(evidence: Evidence, connections: Connections | None) -> Exchanges 
         names = [*connections.process, None]
         servers = [names[i] or known for i, known in zip(server, servers, strict=True)]
     ended_ns, started_ns = _column(table, "ended_ns"), _column(table, "started_ns")
+    acquired_ns, new = _column(table, "acquired_ns"), table["new_connection"].to_numpy()
+    pool_until_ns = _pool_until(client, started_ns, ended_ns)
+    slot_ns = slot_until(process, started_ns, acquired_ns, ended_ns)
+    pool_until_ns = np.where(new & (pool_until_ns == NONE), slot_ns, pool_until_ns)
+    in_vain = (table["failure"] == "PoolTimeout").fill_null(False).to_numpy()
     return Exchanges(
         request_id=table["request_id"].to_list(),
         process=process,
         intended_ns=_column(table, "intended_ns"),
         started_ns=started_ns,
-        pool_until_ns=_pool_until(client, started_ns, ended_ns),
-        acquired_ns=_column(table, "acquired_ns"),
-        new_connection=table["new_connection"].to_numpy(),
+        pool_until_ns=np.where(in_vain, ended_ns, pool_until_ns),
+        acquired_ns=acquired_ns,
+        new_connection=new,
         connect_started_ns=_column(table, "connect_started_ns"),
         connect_ended_ns=_column(table, "connect_ended_ns"),
         tls_started_ns=_column(table, "tls_started_ns"),
@@ -128,6 +133,22 @@ def _pool_until(client: Int64, started_ns: Int64, ended_ns: Int64) -> Int64:
     waited = (client[mine] == client[before]) & (client[mine] != NONE)
     waited &= ended_ns[before] > started_ns[mine]
     until[mine[waited]] = ended_ns[before[waited]]
+    return until
+
+
+def slot_until(process: list[str], started_ns: Int64, acquired_ns: Int64, ended_ns: Int64) -> Int64:
+    """When a pool that was full had room for a new connection; NONE: it had from the start.
+
+    That is the last end of another request of the same pool before the connection was begun.
+    """
+    until = np.full(started_ns.size, NONE, np.int64)
+    names = np.array(process)
+    for name in np.unique(names):
+        mine = np.flatnonzero((names == name) & (acquired_ns != NONE))
+        ends = np.sort(ended_ns[names == name])
+        before = np.append(ends, NONE)[np.searchsorted(ends, acquired_ns[mine], side="right") - 1]
+        waited = before > started_ns[mine]
+        until[mine[waited]] = before[waited]
     return until
 
 

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from testbed.analysis.found import Found
 from testbed.analysis.journey.delivery import Deliveries, Delivery
 from testbed.analysis.journey.limits import PeerLimits
-from testbed.analysis.journey.recovery import Recoveries, label, lost_where
+from testbed.analysis.journey.recovery import Recoveries, label, lost_where, socket_of
 from testbed.analysis.journey.stage import Label
 from testbed.analysis.journey.tape import Tape
 from testbed.analysis.journey.ways import Leg, Ways
@@ -101,8 +101,7 @@ class Network:
         )
         held = np.flatnonzero(late & ~again)
         packets, rows = source.host.packets, found.first_row[held]
-        ports = zip(packets.source_port[rows], packets.destination_port[rows], strict=True)
-        sockets = [(node, int(local), int(remote)) for local, remote in ports]
+        sockets = [socket_of(node, packets, int(row)) for row in rows]
         by_peer = self.limits.most(sockets, start[held], found.first_sent_ns[held])
         codes[held[by_peer]] = tape.code(
             Label("in the send buffer", "tcp", "backpressure", node, PEER)

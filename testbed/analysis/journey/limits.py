@@ -6,16 +6,27 @@ tcp_output.c, tcp_chrono_start). It is sampled; between two samples it is taken 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from testbed.analysis.captures import addresses
+
 Int64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
-Socket = tuple[str, int, int]
-"""Node, local port and remote port."""
+Socket = tuple[str, int, int, int]
+"""Node, local port, and the key of the remote address (captures.addresses) with its port: clients
+of one server use the same ports by chance."""
+
+
+def by_socket(samples: pl.DataFrame) -> Iterator[tuple[Socket, pl.DataFrame]]:
+    """The samples of each socket, in the order of time; of a 4-tuple used again all together."""
+    names = ("node", "local_port", "remote_address", "remote_port")
+    for key, mine in samples.sort("t_ns").group_by(*names, maintain_order=True):
+        node, local, remote, remote_port = map(str, key)
+        yield (node, int(local), addresses.key(remote), int(remote_port)), mine
 
 
 class PeerLimits:
@@ -25,9 +36,8 @@ class PeerLimits:
         self._series: dict[Socket, tuple[Int64, Int64]] = {}
         if samples is None:
             return
-        known = samples.drop_nulls("receive_window_limited_ns").sort("t_ns")
-        for (node, local, remote), mine in known.group_by("node", "local_port", "remote_port"):
-            self._series[str(node), int(str(local)), int(str(remote))] = (
+        for socket, mine in by_socket(samples.drop_nulls("receive_window_limited_ns")):
+            self._series[socket] = (
                 mine["t_ns"].to_numpy().astype(np.int64),
                 mine["receive_window_limited_ns"].to_numpy().astype(np.int64),
             )

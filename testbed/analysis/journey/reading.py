@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from testbed.analysis.journey.calls import SystemCalls
+from testbed.analysis.journey.calls import Call, SystemCalls
 from testbed.analysis.journey.loops import Loops
 from testbed.analysis.journey.stage import Label
 from testbed.analysis.journey.tape import Tape
@@ -26,6 +26,8 @@ from testbed.analysis.matching import NONE
 WAKE_UP: Final = "wake-up"
 """The stage in which data lies in the receive buffer and its reader, who waits for it, has no CPU
 yet."""
+
+_UNTIL_IT_RUNS: Final = Label("until the task runs", "event_loop", "scheduling")
 
 Int64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -56,35 +58,50 @@ def read(
     """
     call = calls.receives.covering(connection, np.where(end == NONE, NONE, end - 1))
     wait = calls.waits_readable.last_before(connection, call.started_ns)
-    waiting = (wait.started_ns != NONE) & (came_ns != NONE)
-    waiting &= (wait.started_ns <= came_ns) & (wait.ended_ns >= came_ns)
-    poll = loops.next_poll(process, np.where(waiting, came_ns, NONE))
-    # A poll beyond the call is not the one that found the data.
-    polled = waiting & (poll.ended_ns != NONE) & (poll.ended_ns <= call.started_ns)
-    busy = polled & (poll.started_ns > came_ns)
+    waiting = wake(tape, loops, wait, process, node, came_ns, call.started_ns)
 
     def labels(label: Label) -> Int64:
         return tape.codes(label, node)
 
-    tape.advance(
-        np.where(busy, poll.started_ns, NONE),
-        labels(Label("event loop busy", "event_loop", "scheduling")),
-        busy,
-    )
-    tape.advance(
-        np.where(polled, poll.ended_ns, NONE),
-        labels(Label(WAKE_UP, "syscall", "scheduling")),
-        polled,
-    )
-    known = call.started_ns != NONE
-    tape.advance(
-        np.where(waiting, call.started_ns, NONE),
-        labels(Label("until the task runs", "event_loop", "scheduling")),
-        waiting & known,
-    )
     idle_ns = loops.idle_ns(process, tape.cursor_ns, call.started_ns)
     left = ~waiting & ((idle_ns == NONE) | (idle_ns * 2 > call.started_ns - tape.cursor_ns))
     unread = labels(Label("unread in the receive buffer", "socket", "backpressure"))
-    unheard = labels(Label("until the task runs", "event_loop", "scheduling"))
+    unheard = labels(_UNTIL_IT_RUNS)
     tape.advance(call.started_ns, np.where(left, unread, unheard), ~waiting)
     tape.advance(call.ended_ns, labels(Label("recv", "syscall", "work")))
+
+
+def wake(
+    tape: Tape,
+    loops: Loops,
+    wait: Call,
+    process: Sequence[str | None],
+    node: Sequence[str],
+    came_ns: Int64,
+    runs_ns: Int64,
+) -> Flags:
+    """Lays down how tasks that waited for their sockets came to run; returns which did wait.
+
+    Args:
+        tape: gets the stages.
+        loops: of all processes.
+        wait: of each request's task.
+        process: that it is in.
+        node: where it runs.
+        came_ns: when there was what it waited for.
+        runs_ns: when it ran.
+    """
+    waiting = (wait.started_ns != NONE) & (came_ns != NONE)
+    waiting &= (wait.started_ns <= came_ns) & (wait.ended_ns >= came_ns)
+    poll = loops.next_poll(process, np.where(waiting, came_ns, NONE))
+    # A poll beyond that is not the one that found it.
+    polled = waiting & (poll.ended_ns != NONE) & (poll.ended_ns <= runs_ns)
+    busy = polled & (poll.started_ns > came_ns)
+    for to_ns, mine, label in (
+        (poll.started_ns, busy, Label("event loop busy", "event_loop", "scheduling")),
+        (poll.ended_ns, polled, Label(WAKE_UP, "syscall", "scheduling")),
+        (runs_ns, waiting & (runs_ns != NONE), _UNTIL_IT_RUNS),
+    ):
+        codes = tape.codes(label, node)
+        tape.advance(np.where(mine, to_ns, NONE), codes, mine)
+    return np.asarray(waiting, np.bool_)

@@ -3,8 +3,8 @@
 By TCP_INFO (include/uapi/linux/tcp.h) of the sender's socket at the samples around the
 retransmission:
 
-- `tcpi_total_rto` grew, or, before kernel 6.7, which does not count, the congestion state is Loss:
-  a retransmission timeout (RFC 6298);
+- `tcpi_total_rto` grew (since kernel 6.7), or the congestion state is Loss: a retransmission
+  timeout (RFC 6298); what it marked as lost is sent again one round trip after the other, in Loss;
 - else the state is Recovery, or acknowledgements with SACK blocks had come since the first
   transmission: a fast retransmission (RFC 6675, RFC 8985);
 - else a tail loss probe (RFC 8985, 7).
@@ -18,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from testbed.analysis.captures import Packets
 from testbed.analysis.hosts import HostStreams
+from testbed.analysis.journey.limits import Socket, by_socket
 from testbed.analysis.journey.stage import Label
 from testbed.analysis.journey.ways import Leg, Ways
 from testbed.analysis.matching import NONE
@@ -38,13 +40,9 @@ class Recoveries:
 
     def __init__(self, host: HostStreams, samples: pl.DataFrame | None) -> None:
         self._host = host
-        self._samples: dict[tuple[int, int], pl.DataFrame] = {}
+        self._samples: dict[Socket, pl.DataFrame] = {}
         if samples is not None:
-            mine = samples.filter(pl.col("node") == host.node).sort("t_ns")
-            self._samples = {
-                (int(local), int(remote)): part
-                for (local, remote), part in mine.group_by("local_port", "remote_port")
-            }
+            self._samples = dict(by_socket(samples.filter(pl.col("node") == host.node)))
         packets = host.packets
         acks = np.flatnonzero(packets.sack_blocks > 0)
         acks = acks[np.isin(acks, host.received.row)]
@@ -63,8 +61,7 @@ class Recoveries:
             return HANDSHAKE
         packets = self._host.packets
         sent_ns, again_ns = int(packets.t_ns[first_row]), int(packets.t_ns[row])
-        ports = int(packets.source_port[row]), int(packets.destination_port[row])
-        samples = self._samples.get(ports)
+        samples = self._samples.get(socket_of(self._host.node, packets, row))
         before = after = None
         if samples is not None:
             place = int(np.searchsorted(samples["t_ns"].to_numpy(), again_ns))
@@ -84,6 +81,16 @@ class Recoveries:
         return bool((self._ack_key[during] == key).any())
 
 
+def socket_of(node: str, packets: Packets, row: int) -> Socket:
+    """The socket of a host that sent a packet."""
+    return (
+        node,
+        int(packets.source_port[row]),
+        int(packets.destination[row]),
+        int(packets.destination_port[row]),
+    )
+
+
 def judge(before: dict[str, object] | None, after: dict[str, object] | None, acked: bool) -> str:
     """How a segment was sent again.
 
@@ -100,7 +107,8 @@ def judge(before: dict[str, object] | None, after: dict[str, object] | None, ack
         earlier = 0 if before is None else before["total_rto"]
         if isinstance(counted, int) and isinstance(earlier, int) and counted > earlier:
             return TIMEOUT
-    elif after["congestion_state"] == "Loss":
+    earlier_state = None if before is None else before["congestion_state"]
+    if "Loss" in (earlier_state, after["congestion_state"]):
         return TIMEOUT
     return FAST if acked or after["congestion_state"] == "Recovery" else PROBE
 

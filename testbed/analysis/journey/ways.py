@@ -40,7 +40,7 @@ class Leg:
     next_passage: Int64
     """The direction that it left over."""
     lost: Flags
-    """It was lost on the wire."""
+    """It was lost on the wire: it did not come, or came damaged (RFC 7680, 2.5)."""
     queue_dropped: Flags
     """It came to a node that was to pass it on, and never left."""
 
@@ -116,9 +116,20 @@ class Ways:
         for number in np.unique(columns["passage"][columns["passage"] != NONE]):
             mine = np.flatnonzero(columns["passage"] == number)
             came = self._cross(int(number), index[mine], mine, columns)
-            lost[mine] = came == NONE
+            lost[mine] = self._lost(int(number), index[mine])
             self._pass_on(int(number), mine, came, columns, dropped, next_at, next_row)
         return Leg(**columns, lost=lost, queue_dropped=dropped), next_at, next_row
+
+    def _lost(self, number: int, index: Int64) -> Flags:
+        """Which packets this wire lost or damaged; none where one end of it was not captured."""
+        wire = self.passages[number].wire
+        if wire.to_receiver is None:
+            return np.zeros(index.size, np.bool_)
+        partner = wire.to_receiver[index]
+        lost = partner == NONE
+        if wire.corrupted is not None:
+            lost = lost | np.append(wire.corrupted, False)[partner]
+        return np.asarray(lost, np.bool_)
 
     def _cross(
         self, number: int, index: Int64, mine: npt.NDArray[np.intp], columns: dict[str, Int64]

@@ -100,11 +100,18 @@ def _sentence(at: JourneysAtQuantile) -> str:
     return f"{at.quantile} is {100 * ratio:.0f} % {what}"
 
 
+def lost_at(where: str) -> str:
+    """Where a packet was lost, in words: ``lost on r1-r2``, ``lost in the queue of r1``."""
+    return f"lost {'in' if where.startswith('the queue') else 'on'} {where}"
+
+
 def words(one: JourneyStageShare) -> str:
     """A stage in words: ``recovery by timeout, lost on r1-r2``."""
+    if one.kind == "unexplained":
+        return one.kind
     note = f" {one.note}" if one.note.startswith("by ") else f" ({one.note})" if one.note else ""
     if one.kind == "unexplained":
         return "unexplained"
     if one.stage == "recovery":
-        return f"recovery{note}" + (f", lost on {one.where}" if one.where else "")
+        return f"recovery{note}" + (f", {lost_at(one.where)}" if one.where else "")
     return f"{one.kind}: {one.stage}{note}" + (f", {one.where}" if one.where else "")
