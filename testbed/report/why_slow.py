@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.journey.why_slow import lost_at, words
-from testbed.analysis.summary import JourneysAtQuantile, JourneyStageShare, JourneySummary
+from testbed.analysis.summary import JourneysAtQuantile, JourneySummary
 from testbed.report import format as scale
 from testbed.report import wording
 from testbed.report.format import clean
@@ -53,10 +53,17 @@ def sentence(found: JourneySummary) -> str:
     )
 
 
-def telling(at: JourneysAtQuantile) -> list[JourneyStageShare]:
-    """The largest stages of a quantile, at least one."""
-    large = [one for one in at.stages if one.ratio >= _TELLING_RATIO]
-    return (large or at.stages)[:_STAGES]
+def telling(at: JourneysAtQuantile) -> list[tuple[str, str, float]]:
+    """The largest stages of a quantile, at least one: words, kind and share.
+
+    Stages of several parts of the journey that read the same are one.
+    """
+    shares: dict[tuple[str, str], float] = {}
+    for one in at.stages:
+        key = words(one), one.kind
+        shares[key] = shares.get(key, 0.0) + one.ratio
+    rows = sorted(((*key, ratio) for key, ratio in shares.items()), key=lambda row: -row[2])
+    return ([row for row in rows if row[2] >= _TELLING_RATIO] or rows)[:_STAGES]
 
 
 def render(found: JourneySummary) -> RenderableType:
@@ -69,12 +76,12 @@ def render(found: JourneySummary) -> RenderableType:
     table.add_column(no_wrap=True, justify="right")
     table.add_column(overflow="fold")
     for at in found.why_slow:
-        for place, one in enumerate(telling(at)):
+        for place, (what_, kind, ratio) in enumerate(telling(at)):
             table.add_row(
                 Text("" if place else at.quantile, style="dim"),
                 "" if place else scale.duration(at.latency_ns),
-                scale.percent(round(one.ratio, 3)),
-                Text(clean(words(one)), style=STYLES.get(one.kind, "default")),
+                scale.percent(round(ratio, 3)),
+                Text(clean(what_), style=STYLES.get(kind, "default")),
             )
     return Group(table, Text(sentence(found), style="dim"))
 

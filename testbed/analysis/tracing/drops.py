@@ -53,7 +53,8 @@ _BEGINNING: Final[dict[str, DropLayer]] = {
     "MAC_": "nic",
     "VXLAN_": "nic",
 }
-_UNSPECIFIED: Final = "NOT_SPECIFIED"
+_NO_LOSS: Final = ("NOT_SPECIFIED", "QUEUE_PURGE")
+"""What is freed without a reason, or with its socket."""
 _REACHED: Final[dict[str, DropLayer]] = {
     QUEUED: "qdisc",
     ENQUEUED: "qdisc",
@@ -85,9 +86,10 @@ def layer_of(reason: str, last_event: str | None) -> DropLayer:
 def drop_reasons(events: pl.DataFrame) -> dict[DropLayer, dict[str, int]]:
     """How many packets were dropped for which reason in which layer, most frequent first.
 
-    What the kernel freed without a reason is left out: it is no loss that anybody could tell from
-    the last acknowledgement of a connection, which ends like that (net/ipv4/tcp_ipv4.c). So is what
-    a netem in the middle of a link drops after the packet was sent: that is the link's loss.
+    What the kernel freed without a reason, or as the rest of a socket's queue when that was closed,
+    is left out: it is no loss that anybody could tell from the last acknowledgement of a
+    connection, which ends like that (net/ipv4/tcp_ipv4.c). So is what a netem in the middle of a
+    link drops after the packet was sent: that is the link's loss.
 
     Args:
         events: a table of KernelEvent.
@@ -95,7 +97,7 @@ def drop_reasons(events: pl.DataFrame) -> dict[DropLayer, dict[str, int]]:
     drops = (
         events.filter(pl.col("packet").is_not_null())
         .with_columns(before=pl.col("event").shift(1).over("packet"))
-        .filter((pl.col("event") == DROPPED) & (pl.col("reason") != _UNSPECIFIED))
+        .filter((pl.col("event") == DROPPED) & ~pl.col("reason").is_in(_NO_LOSS))
         .group_by("reason", "before")
         .len()
         .sort("len", "reason", "before", descending=[True, False, False])
