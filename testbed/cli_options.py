@@ -44,6 +44,20 @@ Backlog = Annotated[
     str | None,
     _option("--backlog", "N", "Of its listen(): bounds the accept queue.  (default: 100)", RUN),
 ]
+Http = Annotated[
+    str | None,
+    _option("--http", "1.1|2", "HTTP's version, and no other.  (default: 1.1)", RUN),
+]
+Tls = Annotated[
+    bool | None,
+    typer.Option(
+        "--tls",
+        metavar="",
+        show_default=False,
+        help="TLS, with certificates made for the run, which the clients verify.",
+        rich_help_panel=RUN,
+    ),
+]
 CongestionControl = Annotated[
     str | None,
     _option("--congestion-control", "NAME", "TCP's, of every host.  (default: cubic)", RUN),

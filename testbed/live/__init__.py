@@ -8,6 +8,7 @@ processes.py  starts processes in nodes, watches them, ends them
 privileges.py what the server and the clients may do: nothing
 observers.py  relay, sampler and captures
 workload.py   servers and clients
+certificates.py  of a run with TLS
 drain.py      when the network has become quiet
 machine.py    facts of this machine for the manifest
 shell.py      Mininet's command line instead of a load

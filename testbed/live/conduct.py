@@ -161,8 +161,9 @@ class Experiment:
         """Starts all processes at once, then waits for each to be ready."""
         processes, layout, config, plan = self._processes, self._layout, self._config, network.plan
         probes = config.scenario.probe_set
-        workload.start_servers(processes, layout, plan, config)
-        clients = workload.start_clients(processes, layout, plan, config)
+        authority = workload.certificates(config)
+        workload.start_servers(processes, layout, plan, config, authority)
+        clients = workload.start_clients(processes, layout, plan, config, authority)
         observers.start_relay(processes, layout, plan, config.seed, config.relay_cpu)
         if probes.sample_interval_ns is not None:
             observers.start_sampler(processes, layout, network, probes.sample_interval_ns)
@@ -173,7 +174,7 @@ class Experiment:
         if untraced := tracer.wait_for_tracer(processes):
             self._note(probes=self._probe_records(plan, untraced))
             self._warn(f"no tracepoints: {untraced}")
-        workload.wait_for_servers(processes, self._stopped)
+        workload.wait_for_servers(processes, self._stopped, authority)
         clients.wait_until_ready(self._stopped)
         return clients
 

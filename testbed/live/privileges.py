@@ -23,6 +23,11 @@ UNPRIVILEGED_ID: Final = 65534
 """User and group "nobody"."""
 
 
+def server_user() -> int | None:
+    """User and group that such a process has; None: those of this process."""
+    return None if is_mapped() else UNPRIVILEGED_ID
+
+
 def without_privileges(argv: Sequence[str], directory: Path) -> list[str]:
     """Puts what takes its privileges away before `argv`.
 

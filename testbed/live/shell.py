@@ -22,7 +22,7 @@ from testbed.units import NS_PER_S
 _HELP = """\
 Nodes: {nodes}. Servers listen on port {port}.
 Try:   {client} ping -c 3 {server}      {client} iperf3 -c {server} (after: {server} iperf3 -s -D)
-       {client} curl http://{address}:{port}/      help      exit
+       {client} curl {url}      help      exit
        change {link}: loss 5%, delay 50ms
 """
 
@@ -38,8 +38,9 @@ def shell(config: LiveConfig) -> None:
     with Processes(layout) as processes:
         network = build_network(config.scenario)
         observers.start_relay(processes, layout, network.plan, config.seed, config.relay_cpu)
-        workload.start_servers(processes, layout, network.plan, config)
-        workload.wait_for_servers(processes, lambda: False)
+        authority = workload.certificates(config)
+        workload.start_servers(processes, layout, network.plan, config, authority)
+        workload.wait_for_servers(processes, lambda: False, authority)
         client = network.plan.with_role("client")[0].name
         server = network.plan.with_role("server")[0].name
         print(
@@ -48,8 +49,8 @@ def shell(config: LiveConfig) -> None:
                 client=client,
                 server=server,
                 link=network.plan.links[-1].name,
-                address=network.plan.address(server),
                 port=workload.PORT,
+                url=_url(config, network.plan.address(server)),
             )
         )
         links = LinkControl(network, processes, lambda _change: None)
@@ -63,6 +64,15 @@ def shell(config: LiveConfig) -> None:
                 return _change(links, line)
 
         command_line(network.mininet, change)
+
+
+def _url(config: LiveConfig, address: str) -> str:
+    """The server's, with the options that curl needs for it."""
+    # Nobody but this process has the authority's certificate.
+    rest = f"://{address}:{workload.PORT}/"
+    if config.scenario.tls:
+        return f"--insecure https{rest}"
+    return f"--http2-prior-knowledge http{rest}" if config.scenario.http == "2" else f"http{rest}"
 
 
 def _follow_schedule(links: LinkControl, at_a_time: threading.Lock) -> None:

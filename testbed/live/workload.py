@@ -9,14 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from testbed.errors import Interrupted, ProcessError
 from testbed.live.config import LiveConfig
 from testbed.live.orders import Orders
-from testbed.live.privileges import without_privileges
+from testbed.live.privileges import server_user, without_privileges
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.load.config import LoadConfig
 from testbed.network.plan import NetworkPlan
@@ -27,6 +27,9 @@ from testbed.server.config import ServerConfig
 from testbed.server.readiness import wait_until_ready
 from testbed.units import NS_PER_S
 
+if TYPE_CHECKING:
+    from testbed.live.certificates import Certificates
+
 PORT: Final = 8000
 """Not a privileged one: the server has no privileges."""
 _READY_NS: Final = 120 * NS_PER_S
@@ -34,12 +37,29 @@ _READY_NS: Final = 120 * NS_PER_S
 _TELL_EVERY_S: Final = 0.1
 
 
+def certificates(config: LiveConfig) -> Certificates | None:
+    """An authority for the run; None: it does without TLS."""
+    if not config.scenario.tls:
+        return None
+    # Not at the top: only runs with TLS pay for it.
+    from testbed.live.certificates import Certificates
+
+    return Certificates()
+
+
 def start_servers(
-    processes: Processes, layout: Layout, plan: NetworkPlan, config: LiveConfig
+    processes: Processes,
+    layout: Layout,
+    plan: NetworkPlan,
+    config: LiveConfig,
+    authority: Certificates | None = None,
 ) -> None:
-    """Starts the application in each server host."""
+    """Starts the application in each server host, with TLS where there is an authority."""
     for node in plan.with_role("server"):
         descriptors = _segments(layout, config, node.name, ("event_loop", "syscall", "asgi"))
+        if authority is not None:
+            names = [node.name, plan.address(node.name)]
+            descriptors["tls"] = authority.issue(names, server_user())
         told = ServerConfig(
             name=node.name,
             node=node.name,
@@ -48,6 +68,8 @@ def start_servers(
             hosts=["0.0.0.0"],
             port=PORT,
             backlog=config.scenario.backlog,
+            http=config.scenario.http,
+            tls_fd=descriptors.get("tls"),
             event_loop_fd=descriptors["event_loop"],
             syscall_fd=descriptors["syscall"],
             asgi_fd=descriptors["asgi"],
@@ -61,8 +83,12 @@ def start_servers(
         )
 
 
-def wait_for_servers(processes: Processes, stopped: Callable[[], bool]) -> None:
+def wait_for_servers(
+    processes: Processes, stopped: Callable[[], bool], authority: Certificates | None = None
+) -> None:
     """Returns when every server accepts connections, tried from within its own host.
+
+    With TLS that takes a handshake which a client would believe.
 
     Raises:
         RequestError, ProcessError: see testbed.server.readiness.
@@ -77,8 +103,12 @@ def wait_for_servers(processes: Processes, stopped: Callable[[], bool]) -> None:
     for server in processes.of_kind("server"):
 
         def connect(node: str = server.node) -> None:
-            with visiting(of_node(node)), socket.create_connection(("127.0.0.1", PORT), timeout=1):
-                pass
+            with (
+                visiting(of_node(node)),
+                socket.create_connection(("127.0.0.1", PORT), timeout=1) as connection,
+            ):
+                if authority is not None:
+                    authority.greet(connection, node)
 
         wait_until_ready(
             server.popen,
@@ -91,7 +121,11 @@ def wait_for_servers(processes: Processes, stopped: Callable[[], bool]) -> None:
 
 
 def start_clients(
-    processes: Processes, layout: Layout, plan: NetworkPlan, config: LiveConfig
+    processes: Processes,
+    layout: Layout,
+    plan: NetworkPlan,
+    config: LiveConfig,
+    authority: Certificates | None = None,
 ) -> Clients:
     """Starts a load process in each client host; it waits for `Clients.go`.
 
@@ -99,7 +133,8 @@ def start_clients(
     in turn.
     """
     clients, servers = plan.with_role("client"), plan.with_role("server")
-    urls = [f"http://{plan.address(server.name)}:{PORT}" for server in servers]
+    scheme = "http" if authority is None else "https"
+    urls = [f"{scheme}://{plan.address(server.name)}:{PORT}" for server in servers]
     pipes: dict[int, ManagedProcess] = {}
     for index, node in enumerate(clients):
         descriptors = _segments(layout, config, node.name, ("event_loop", "syscall", "http"))
@@ -109,6 +144,8 @@ def start_clients(
             node=node.name,
             base_urls=[urls[index]] if len(clients) == len(servers) else urls,
             load=config.scenario.load,
+            http=config.scenario.http,
+            ca_pem=None if authority is None else authority.ca_pem,
             seed=config.seed,
             http_fd=descriptors["http"] or 0,
             progress_fd=write,

@@ -36,6 +36,7 @@ from testbed.load.open_loop import open_loop
 from testbed.load.pacing import paced
 from testbed.load.progress import Progress
 from testbed.load.request import Requests
+from testbed.load.trust import trusting
 from testbed.probes.event_loop import open_event_loop_probe
 from testbed.probes.http import ConnectionBackend, HttpSegment, ProbedTransport
 from testbed.probes.syscall import SyscallProbe, open_syscall_probe
@@ -62,10 +63,13 @@ async def _stop_at_signal(
 async def _make_load(config: LoadConfig, segment: HttpSegment, progress: Progress) -> None:
     load = config.load
     connections = load.users if load.rate is None else config.open_loop_connections
+    backend = ConnectionBackend(http2=config.http == "2")
     transport = ProbedTransport(
         max_connections=connections,
-        backend=paced(ConnectionBackend(), load.read_rate_bit_s, load.write_rate_bit_s),
+        backend=paced(backend, load.read_rate_bit_s, load.write_rate_bit_s),
         keep_connections=not load.new_connections,
+        http=config.http,
+        ssl_context=None if config.ca_pem is None else trusting(config.ca_pem),
     )
     async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
         requests = Requests(config, client, segment, progress)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from testbed.scenario import Load
+from testbed.scenario.model import HttpVersion
 
 
 class LoadConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -16,6 +17,9 @@ class LoadConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     base_urls: list[str]
     """Targets without a path (``http://10.0.0.2:8000``), taken in turn by request number."""
     load: Load
+    http: HttpVersion = "1.1"
+    ca_pem: str | None = None
+    """The only authority whose certificates are believed; None: targets without TLS."""
     seed: int
     http_fd: int
     """Descriptor of the HTTP segment."""

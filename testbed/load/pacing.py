@@ -36,11 +36,12 @@ class Pace:
 
     Attributes:
         piece_bytes: the most to move at once.
+        rate_bit_s: the rate.
     """
 
     def __init__(self, rate_bit_s: int) -> None:
         self.piece_bytes = max(1, rate_bit_s * _PIECE_NS // (8 * NS_PER_S))
-        self._rate_bit_s = rate_bit_s
+        self.rate_bit_s = rate_bit_s
         self._due_ns = 0
 
     def wait_ns(self, now_ns: int) -> int:
@@ -50,7 +51,7 @@ class Pace:
     def moved(self, size_bytes: int, now_ns: int) -> None:
         """Takes note of a piece."""
         begun_ns = max(self._due_ns, now_ns - _SLACK_NS)
-        self._due_ns = begun_ns + size_bytes * 8 * NS_PER_S // self._rate_bit_s
+        self._due_ns = begun_ns + size_bytes * 8 * NS_PER_S // self.rate_bit_s
 
 
 def paced(
@@ -123,7 +124,7 @@ class _PacedStream(httpcore.AsyncNetworkStream):
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
         pace = self._writing
-        if pace is None:
+        if pace is None or not buffer:  # HTTP/2 writes nothing where another stream wrote for it
             await self._stream.write(buffer, timeout)
             return
         for start in range(0, len(buffer), pace.piece_bytes):
@@ -141,8 +142,12 @@ class _PacedStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
     ) -> httpcore.AsyncNetworkStream:
-        # Not paced any more: the load process speaks plain HTTP only.
-        return await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        # The handshake itself is not paced.
+        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        rates = (
+            None if pace is None else pace.rate_bit_s for pace in (self._reading, self._writing)
+        )
+        return _PacedStream(stream, *rates)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)

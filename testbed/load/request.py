@@ -152,9 +152,12 @@ class Requests:
 
     def _headers(self, number: int) -> tuple[str, list[tuple[str, str]]]:
         ids = identity(seed=self._config.seed, process=self._config.name, number=number)
-        # Said in so many words, so that both ends know which request is the last (RFC 9112, 9.6).
-        connection = "close" if self._config.load.new_connections else "keep-alive"
-        headers = [*_HEADERS, ("connection", connection), ("traceparent", ids.traceparent)]
+        headers = [*_HEADERS, ("traceparent", ids.traceparent)]
+        if self._config.http == "1.1":
+            # Said in so many words, so that both ends know which request is the last (RFC 9112,
+            # 9.6). HTTP/2 has no such header (RFC 9113, 8.2.2).
+            connection = "close" if self._config.load.new_connections else "keep-alive"
+            headers.append(("connection", connection))
         if self._config.load.body_bytes:
             headers.append(("content-length", str(self._config.load.body_bytes)))
         return ids.trace_id, headers

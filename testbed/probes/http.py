@@ -8,8 +8,11 @@ Rules:
 - httpcore's trace names no connection, and the response names one only when there is a response.
   The connection of a request that failed on a reused connection is what matters most, so the
   network backend is wrapped: the first write of a request's task tells its recorder the ports.
-  httpcore 1.0 writes requests and reads responses in the task of the request, in HTTP/1.1 and in
-  HTTP/2 alike.
+- Places are those of TCP's payload. In HTTP/1.1 a request's bytes are what was written in its task.
+  In HTTP/2 the streams of a connection write and read for one another, so that their frames are
+  looked at as they pass (`testbed.probes.http2_frames`).
+- With TLS a place is that of a record (RFC 8446, 5.1): a message begins no earlier than the record
+  of its first byte and ends with the record of its last one.
 
 Why a context variable: the backend's streams are given bytes and no request.
 
@@ -21,6 +24,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Iterable
+from contextlib import suppress
 from contextvars import ContextVar
 from time import monotonic_ns
 from typing import Any, Final
@@ -28,11 +32,17 @@ from typing import Any, Final
 import httpcore
 import httpx
 import msgspec
+import trio
 
 from testbed.events.http import HttpExchange
+from testbed.probes.http2_frames import CLIENT_PREFACE_BYTES, FrameWatch
 from testbed.probes.observed_socket import ObservedSocket
 from testbed.recording.segments import SegmentHeader, SegmentWriter
+from testbed.scenario.model import HttpVersion
 
+_GOAWAY: Final = bytes.fromhex("000008 07 00 00000000 00000000 00000000")
+"""No error, and no stream of the server's was accepted (RFC 9113, 6.8)."""
+_GOAWAY_S: Final = 0.1
 _CURRENT: Final[ContextVar[RequestRecorder | None]] = ContextVar("recorder", default=None)
 
 
@@ -49,7 +59,7 @@ class RequestRecorder:
     """
 
     __slots__ = (
-        "_socket", "connection", "local_port", "new_connection", "remote_port",
+        "_places", "_sent", "_stream", "connection", "local_port", "new_connection", "remote_port",
         "request_end_bytes", "request_offset_bytes", "response_end_bytes", "trace",
     )  # fmt: skip
 
@@ -62,7 +72,9 @@ class RequestRecorder:
         self.request_offset_bytes: int | None = None
         self.request_end_bytes: int | None = None
         self.response_end_bytes: int | None = None
-        self._socket: ObservedSocket | None = None
+        self._places: Places | None = None
+        self._stream: int | None = None
+        self._sent = False
 
     def make_current(self) -> None:
         """Makes this the recorder of the calling task, until another one is."""
@@ -73,26 +85,116 @@ class RequestRecorder:
         self.trace.append((name, monotonic_ns()))
         if name == "connection.connect_tcp.started":
             self.new_connection = True
-        elif self._socket is not None and name.endswith(".receive_response_body.complete"):
-            self.response_end_bytes = self._socket.received_bytes
+        elif name == "http2.send_request_headers.started":
+            self._stream = info["stream_id"]
+        elif name.endswith(".send_request_body.complete"):
+            self._sent = True
+            if self._places is not None:
+                found = self._places.of_request(self._stream)
+                self.request_offset_bytes, self.request_end_bytes = found or (
+                    self.request_offset_bytes,
+                    self.request_end_bytes,
+                )
+        elif name.endswith(".receive_response_body.complete") and self._places is not None:
+            self.response_end_bytes = self._places.end_of_response(self._stream)
 
-    def writes(self, socket: ObservedSocket) -> None:
+    def uses(self, places: Places) -> None:
+        """Takes the connection of the request, before anything of it was written."""
+        self._places = places
+        self.connection = places.socket.number
+
+    def writes(self, places: Places) -> None:
         """Takes the connection of the request, before it is written to for the first time."""
-        self._socket = socket
-        self.connection = socket.number
-        self.request_offset_bytes = self.request_end_bytes = socket.sent_bytes
+        self.uses(places)
+        self.request_offset_bytes = self.request_end_bytes = places.socket.sent_bytes
 
     def wrote(self) -> None:
         """Takes the end of a write, whether it came to its end or not."""
-        if self._socket is not None:
-            self.request_end_bytes = self._socket.sent_bytes
+        if self._places is not None and not self._sent:
+            self.request_end_bytes = self._places.socket.sent_bytes
+
+
+class Places:
+    """Where messages begin and end in the streams of one connection.
+
+    Args:
+        socket: of the connection.
+        unread: encrypted bytes that the socket gave and TLS has not looked at yet; None: no TLS.
+        http2: HTTP/2 is spoken.
+    """
+
+    def __init__(self, socket: ObservedSocket, unread: ssl.MemoryBIO | None, http2: bool) -> None:
+        self.socket = socket
+        self._unread = unread
+        self._sent = FrameWatch(CLIENT_PREFACE_BYTES) if http2 else None
+        self._received = FrameWatch() if http2 else None
+        self._encrypted = False
+        self._begins: dict[int, int] = {}
+        self._ends: dict[int, int] = {}
+        self._answered: dict[int, int] = {}
+
+    @classmethod
+    def of(cls, stream: httpcore.AsyncNetworkStream, http2: bool) -> Places | None:
+        """Of httpcore's stream; None where its socket is not observed."""
+        socket = stream.get_extra_info("socket")
+        if not isinstance(socket, ObservedSocket):
+            return None
+        # Private attributes of httpcore's and trio's streams: without them places are still right,
+        # and later by what one call of recv() brought beyond. A test counts on them.
+        unread = getattr(getattr(stream, "_stream", None), "_incoming", None)
+        places = cls(socket, unread if isinstance(unread, ssl.MemoryBIO) else None, http2)
+        places._encrypted = stream.get_extra_info("ssl_object") is not None
+        return places
+
+    @property
+    def _read_bytes(self) -> int:
+        """How far the connection was read by whom the bytes are for."""
+        return self.socket.received_bytes - (0 if self._unread is None else self._unread.pending)
+
+    def sent(self, data: bytes, from_bytes: int) -> None:
+        """Takes what was written, and how much the connection had sent before."""
+        if self._sent is None:
+            return
+        for mark in self._sent.feed(data):
+            if mark.ends:
+                self._ends[mark.stream] = self._place(mark.place, self.socket.sent_bytes)
+            else:
+                self._begins.setdefault(mark.stream, self._place(mark.place, from_bytes))
+
+    def received(self, data: bytes) -> None:
+        """Takes what was read."""
+        if self._received is None:
+            return
+        for mark in self._received.feed(data):
+            if mark.ends:
+                self._answered[mark.stream] = self._place(mark.place, self._read_bytes)
+
+    def _place(self, plain: int, encrypted: int) -> int:
+        return encrypted if self._encrypted else plain
+
+    def of_request(self, stream: int | None) -> tuple[int, int] | None:
+        """Begin and end of a request that was written; None: not told apart from others."""
+        if self._sent is None or stream not in self._begins or stream not in self._ends:
+            return None
+        return self._begins.pop(stream), self._ends.pop(stream)
+
+    def end_of_response(self, stream: int | None) -> int:
+        """After the last byte of an answer that was read to its end."""
+        if stream is None:
+            return self._read_bytes
+        return self._answered.pop(stream, self._read_bytes)
 
 
 class ConnectionBackend(httpcore.AsyncNetworkBackend):
-    """httpcore's trio backend; its streams tell the current recorder which connection they are."""
+    """httpcore's trio backend; its streams tell the current recorder which connection they are.
 
-    def __init__(self) -> None:
+    Args:
+        http2: HTTP/2 is spoken over its connections, and nothing else.
+    """
+
+    def __init__(self, *, http2: bool = False) -> None:
         self._trio = httpcore.TrioBackend()
+        self._http2 = http2
 
     async def connect_tcp(
         self,
@@ -105,7 +207,7 @@ class ConnectionBackend(httpcore.AsyncNetworkBackend):
         """Opens a TCP connection."""
         stream = await self._trio.connect_tcp(host, port, timeout, local_address, socket_options)
         try:
-            return _ConnectionStream(stream)
+            return _ConnectionStream(stream, self._http2)
         except (
             OSError
         ) as error:  # reset before its address was read: the pool knows httpcore's errors only
@@ -127,31 +229,45 @@ class ConnectionBackend(httpcore.AsyncNetworkBackend):
 
 
 class _ConnectionStream(httpcore.AsyncNetworkStream):
-    """A stream that knows its ports."""
+    """A stream that knows its ports, and where what passes through it lies."""
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, http2: bool) -> None:
         self._stream = stream
+        self._http2 = http2
         self._local_port: int = stream.get_extra_info("client_addr")[1]
         self._remote_port: int = stream.get_extra_info("server_addr")[1]
+        self._places = Places.of(stream, http2)
+        self._written = False
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:  # noqa: ASYNC109
-        return await self._stream.read(max_bytes, timeout)
+        data = await self._stream.read(max_bytes, timeout)
+        if self._places is not None:
+            self._places.received(data)
+        return data
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:  # noqa: ASYNC109
-        recorder = _CURRENT.get()
+        recorder, places = _CURRENT.get(), self._places
         if recorder is not None and recorder.local_port is None:
             recorder.local_port = self._local_port
             recorder.remote_port = self._remote_port
-            socket = self._stream.get_extra_info("socket")
-            if isinstance(socket, ObservedSocket):
-                recorder.writes(socket)
+            if places is not None:
+                recorder.writes(places)
+        self._written = True
+        from_bytes = 0 if places is None else places.socket.sent_bytes
         try:
             await self._stream.write(buffer, timeout)
+            if places is not None:
+                places.sent(buffer, from_bytes)
         finally:
             if recorder is not None:
                 recorder.wrote()
 
     async def aclose(self) -> None:
+        if self._http2 and self._written:
+            # RFC 9113, 6.8: before it closes. httpcore 1.0 makes this frame and never writes it;
+            # without it Hypercorn 0.18 keeps its end open until its keep-alive timeout.
+            with suppress(httpcore.NetworkError, httpcore.TimeoutException, trio.BusyResourceError):
+                await self._stream.write(_GOAWAY, _GOAWAY_S)
         await self._stream.aclose()
 
     async def start_tls(
@@ -160,11 +276,54 @@ class _ConnectionStream(httpcore.AsyncNetworkStream):
         server_hostname: str | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 - httpcore's interface
     ) -> httpcore.AsyncNetworkStream:
+        recorder = _CURRENT.get()
+        if recorder is not None and self._places is not None:
+            recorder.uses(self._places)
         stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
-        return _ConnectionStream(stream)
+        return _ConnectionStream(stream, self._http2)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+class _Connection(httpcore.AsyncHTTPConnection):
+    """A connection of the pool.
+
+    httpcore 1.0 takes one on which HTTP/2 was only just agreed for an idle one, and closes it when
+    it has too many, or needs room, before its first request is on it. It is idle only after that.
+    """
+
+    def __init__(self, origin: httpcore.Origin, *, keep: bool, **settings: Any) -> None:
+        super().__init__(origin, **settings)
+        self._keep = keep
+        self._asked = False
+
+    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
+        try:
+            return await super().handle_async_request(request)
+        finally:
+            self._asked = True
+
+    def is_available(self) -> bool:
+        return self._keep and super().is_available()
+
+    def is_idle(self) -> bool:
+        return self._asked and super().is_idle()
+
+
+class _Pool(httpcore.AsyncConnectionPool):
+    """A pool in which each request has its own connection, unless connections are kept."""
+
+    def __init__(self, *, max_connections: int, keep: bool, **settings: Any) -> None:
+        super().__init__(
+            max_connections=max_connections,
+            max_keepalive_connections=max_connections if keep else 0,
+            **settings,
+        )
+        self._settings = {"keep": keep, **settings}
+
+    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
+        return _Connection(origin, **self._settings)
 
 
 class ProbedTransport(httpx.AsyncHTTPTransport):
@@ -178,6 +337,9 @@ class ProbedTransport(httpx.AsyncHTTPTransport):
         max_connections: of the pool.
         backend: a `ConnectionBackend`, or one around it; None: a new one.
         keep_connections: whether a connection is used for several requests.
+        http: the version that is spoken. For HTTP/2 that is ALPN's with TLS, and prior knowledge
+            without: httpcore begins with it where HTTP/1.1 is off.
+        ssl_context: verifies certificates; None: no https.
     """
 
     def __init__(
@@ -186,21 +348,20 @@ class ProbedTransport(httpx.AsyncHTTPTransport):
         max_connections: int,
         backend: httpcore.AsyncNetworkBackend | None = None,
         keep_connections: bool = True,
+        http: HttpVersion = "1.1",
+        ssl_context: ssl.SSLContext | None = None,
     ) -> None:
-        most_kept = max_connections if keep_connections else 0
-        limits = httpx.Limits(
+        # This pool is replaced: without verification no certificates are read (20 ms).
+        super().__init__(verify=False, trust_env=False, retries=0)
+        self._pool = _Pool(
             max_connections=max_connections,
-            max_keepalive_connections=most_kept,
-            keepalive_expiry=None,
-        )
-        # Plain HTTP only: without verification no certificates are read (20 ms).
-        super().__init__(verify=False, trust_env=False, limits=limits, retries=0)
-        self._pool = httpcore.AsyncConnectionPool(
-            max_connections=max_connections,
-            max_keepalive_connections=most_kept,
+            keep=keep_connections,
+            ssl_context=ssl_context,
+            http1=http == "1.1",
+            http2=http == "2",
             keepalive_expiry=None,
             retries=0,
-            network_backend=backend or ConnectionBackend(),
+            network_backend=backend or ConnectionBackend(http2=http == "2"),
         )
 
 

@@ -24,6 +24,7 @@ Arrivals = Literal["periodic", "poisson"]
 DirectionName = Literal["forward", "reverse"]
 DIRECTIONS: Final[tuple[DirectionName, ...]] = ("forward", "reverse")
 SERVERS = ("hypercorn",)
+HttpVersion = Literal["1.1", "2"]
 
 DEFAULT_REQUESTS = 100
 """How many requests are made when neither a number nor a duration is asked for: every load is
@@ -300,6 +301,12 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     server: str = "hypercorn"
     backlog: int = DEFAULT_BACKLOG
     """Of the server's listen(2): one connection more than that can wait for accept()."""
+    http: HttpVersion = "1.1"
+    """HTTP's version between clients and servers, nothing else: by ALPN with TLS, without by prior
+    knowledge (RFC 9113, 3.2 and 3.3).
+    """
+    tls: bool = False
+    """TLS between clients and servers, with certificates that are made for the run."""
     load: Load = Load()
     link: Link = Link()
     """Settings of the links that the topology marks as bottleneck."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from testbed.scenario.model import HttpVersion
 from testbed.units import NS_PER_S
 
 
@@ -23,6 +24,12 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """0: a free one, which standard error names ("Running on http://...")."""
     backlog: int = 100
     """Of listen(2): bounds the accept queue (further bounded by net.core.somaxconn)."""
+    http: HttpVersion = "1.1"
+    """With TLS the only version that is offered by ALPN. Without, Hypercorn speaks either, as the
+    client begins.
+    """
+    tls_fd: int | None = None
+    """Descriptor of a file with the private key and the certificates, PEM; None: no TLS."""
     event_loop_fd: int | None = None
     """Descriptor of the event loop probe's segment; None: this probe is off."""
     asgi_fd: int | None = None
