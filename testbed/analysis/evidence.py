@@ -9,7 +9,7 @@ Rules:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -35,7 +35,7 @@ from testbed.events.asgi import AsgiExchange
 from testbed.events.http import HttpExchange
 from testbed.events.link import MARKER_ETHERTYPE
 from testbed.recording.layout import PARTIAL, Layout
-from testbed.recording.manifest import Clock, Manifest
+from testbed.recording.manifest import Clock, Manifest, Node
 from testbed.recording.segments import Segment
 
 Times = npt.NDArray[np.int64]
@@ -194,19 +194,18 @@ def _sampler(segments: list[Segment], evidence: Evidence) -> None:
             evidence.damage.append(str(error))
         _note_cut(segment, evidence)
     tcp, socket = decode_sockets(kinds["inet_diag"])
+    qdiscs = decode_qdiscs(kinds["qdisc"], decode_link_names(kinds["link_names"]))
+    nodes = evidence.manifest.nodes
     found: Mapping[str, tuple[pl.DataFrame, Samples]] = {
         "tcp": (tcp, kinds["inet_diag"]),
         "socket": (socket, kinds["inet_diag"]),
-        "qdisc": (
-            decode_qdiscs(kinds["qdisc"], decode_link_names(kinds["link_names"])),
-            kinds["qdisc"],
-        ),
+        "qdisc": (without_neighbours(qdiscs, nodes), kinds["qdisc"]),
         "ip": (decode_ip(kinds["snmp"], kinds["netstat"]), kinds["snmp"]),
         "tcp_counters": (
             decode_tcp_counters(kinds["snmp"], kinds["netstat"]),
             kinds["netstat"],
         ),
-        "nic": (decode_nic(kinds["dev"]), kinds["dev"]),
+        "nic": (without_neighbours(decode_nic(kinds["dev"]), nodes), kinds["dev"]),
     }
     why = "no sample in the recording" if segments else "no sampler segment in the recording"
     for name, (table, samples) in found.items():
@@ -223,6 +222,25 @@ def _sampler(segments: list[Segment], evidence: Evidence) -> None:
             "ended_ns": pl.Series(qdisc.ended_ns, dtype=pl.Int64),
         }
     )
+
+
+def without_neighbours(table: pl.DataFrame, nodes: Sequence[Node]) -> pl.DataFrame:
+    """The samples of interfaces without those that belong to another node than the sampled one.
+
+    Mininet's switches share a namespace, so that a sample of one has the interfaces of all.
+
+    Args:
+        table: with the columns `node` and `interface`.
+        nodes: of the network; an interface named like a switch is the switch's own.
+    """
+    own = {(node.name, one.name) for node in nodes for one in node.interfaces}
+    own |= {(node.name, node.name) for node in nodes}
+    known = {interface for _, interface in own}
+    seen = table.select("node", "interface").unique()
+    foreign = [row not in own and row[1] in known for row in seen.iter_rows()]
+    if not any(foreign):
+        return table
+    return table.join(seen.filter(foreign), on=seen.columns, how="anti", maintain_order="left")
 
 
 def _event_loops(segments: list[Segment], evidence: Evidence) -> None:
