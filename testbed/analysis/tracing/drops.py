@@ -35,8 +35,7 @@ _NAMED: Final[dict[DropLayer, tuple[str, ...]]] = {
     ),
     "tcp": (),
     "socket": (
-        "PROTO_MEM", "TCP_LISTEN_OVERFLOW", "SKB_UCOPY_FAULT", "PACKET_SOCK_ERROR", "QUEUE_PURGE",
-        "UDP_CSUM",
+        "PROTO_MEM", "TCP_LISTEN_OVERFLOW", "SKB_UCOPY_FAULT", "PACKET_SOCK_ERROR", "UDP_CSUM",
     ),
 }  # fmt: skip
 _BEGINNING: Final[dict[str, DropLayer]] = {
@@ -53,7 +52,9 @@ _BEGINNING: Final[dict[str, DropLayer]] = {
     "MAC_": "nic",
     "VXLAN_": "nic",
 }
-_UNSPECIFIED: Final = "NOT_SPECIFIED"
+_NO_LOSS: Final = ("NOT_SPECIFIED", "QUEUE_PURGE")
+"""Freed without a reason; or with the queue of a socket that is gone: a FIN that nobody read. Data
+that nobody read are in the ledger (testbed.analysis.ledger_application)."""
 _REACHED: Final[dict[str, DropLayer]] = {
     QUEUED: "qdisc",
     ENQUEUED: "qdisc",
@@ -87,7 +88,8 @@ def drop_reasons(events: pl.DataFrame) -> dict[DropLayer, dict[str, int]]:
 
     What the kernel freed without a reason is left out: it is no loss that anybody could tell from
     the last acknowledgement of a connection, which ends like that (net/ipv4/tcp_ipv4.c). So is what
-    a netem in the middle of a link drops after the packet was sent: that is the link's loss.
+    a socket still held when it was gone (QUEUE_PURGE: a FIN that nobody read), and what a netem in
+    the middle of a link drops after the packet was sent: that is the link's loss.
 
     Args:
         events: a table of KernelEvent.
@@ -95,7 +97,7 @@ def drop_reasons(events: pl.DataFrame) -> dict[DropLayer, dict[str, int]]:
     drops = (
         events.filter(pl.col("packet").is_not_null())
         .with_columns(before=pl.col("event").shift(1).over("packet"))
-        .filter((pl.col("event") == DROPPED) & (pl.col("reason") != _UNSPECIFIED))
+        .filter((pl.col("event") == DROPPED) & ~pl.col("reason").is_in(_NO_LOSS))
         .group_by("reason", "before")
         .len()
         .sort("len", "reason", "before", descending=[True, False, False])
