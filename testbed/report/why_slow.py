@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -46,16 +47,37 @@ def sentence(found: JourneySummary) -> str:
     if ratio is None:
         return "No request was completed."
     explained = round(ratio * found.requests)
+    if not explained:
+        return (
+            "No request is explained to 99 %: that needs captures and system calls (--probes all)."
+        )
     return (
         f"{scale.count(explained)} of {scale.plural(found.requests, 'request')} "
         f"{'is' if explained == 1 else 'are'} explained to 99 % or more."
     )
 
 
+def together(at: JourneysAtQuantile) -> list[JourneyStageShare]:
+    """The stages of a quantile, largest first; those of several parts of the way are one."""
+    found: dict[str, JourneyStageShare] = {}
+    for one in at.stages:
+        name = words(one)
+        before = found.get(name)
+        found[name] = (
+            one
+            if before is None
+            else msgspec.structs.replace(
+                before, mean_ns=before.mean_ns + one.mean_ns, ratio=before.ratio + one.ratio
+            )
+        )
+    return sorted(found.values(), key=lambda one: -one.ratio)
+
+
 def telling(at: JourneysAtQuantile) -> list[JourneyStageShare]:
     """The largest stages of a quantile, at least one."""
-    large = [one for one in at.stages if one.ratio >= _TELLING_RATIO]
-    return (large or at.stages)[:_STAGES]
+    stages = together(at)
+    large = [one for one in stages if one.ratio >= _TELLING_RATIO]
+    return (large or stages)[:_STAGES]
 
 
 def render(found: JourneySummary) -> RenderableType:
@@ -103,7 +125,7 @@ def quantile_rows(found: JourneySummary | None) -> list[Row]:
     rows = []
     for at in [] if found is None else found.why_slow:
         left, bars = 0.0, []
-        for one in at.stages:
+        for one in together(at):
             width = 100 * one.ratio
             amount = f"{scale.percent(round(one.ratio, 3))}, {scale.duration(one.mean_ns)}"
             bars.append(Bar(left, width, one.kind, words(one), one.layer, amount))
