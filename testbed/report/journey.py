@@ -2,14 +2,13 @@
 
 Rules: those of `testbed.report.text`. A bar begins where its stage begins; a stage too short for a
 mark still has one. Where several requests are shown, neighbours that take less than a hundredth of
-the latency each share a line.
+the latency each share a line, and so does a stage that comes again after such ones alone.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from rich.console import Console, Group
 from rich.table import Table
@@ -66,7 +65,8 @@ def print_journeys(
         if request is not None
         else requests.sort("latency_ns", descending=True, nulls_last=True).head(slowest or 5)
     )
-    journeys = read_summary(open_layout(root)).journeys
+    layout = open_layout(root)
+    journeys = read_summary(layout).journeys if layout.summary.is_file() else None
     for place, row in enumerate(chosen.iter_rows(named=True)):
         if place:
             console.print()
@@ -98,13 +98,14 @@ def _tables(root: Path) -> tuple[pl.DataFrame, pl.DataFrame]:
 def _one(requests: pl.DataFrame, asked: str) -> pl.DataFrame:
     wanted = asked.lower()
     found = requests.filter(requests["request_id"].str.starts_with(wanted))
-    if len(wanted) < _SHORTEST_ID and wanted.isdigit():
-        found = requests.filter(requests["number"] == int(wanted))
+    which = "an id that begins with"
+    if len(wanted) < _SHORTEST_ID and wanted.isascii() and wanted.isdigit():
+        found, which = requests.filter(requests["number"] == int(wanted)), "the number"
     if found.height == 1:
         return found
     what = "no request has" if not found.height else f"{found.height} requests have"
     raise RequestError(
-        f'{what} an id that begins with "{clean(asked)}"; ids are in events/http.parquet and in '
+        f'{what} {which} "{clean(asked)}"; ids are in events/http.parquet and in '
         "`testbed journey DIR --slowest 5`",
         where="--request",
         wanted="an id, or enough of its beginning",
@@ -112,8 +113,7 @@ def _one(requests: pl.DataFrame, asked: str) -> pl.DataFrame:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Line:
+class _Line(NamedTuple):
     """What one line shows."""
 
     layer: str
@@ -121,6 +121,9 @@ class _Line:
     kind: str
     started_ns: int
     ended_ns: int
+    spent_ns: int
+    """Of `times` stages, without what is between them."""
+    times: int = 1
 
 
 def _tree(request: dict[str, object], stages: pl.DataFrame, width: int, *, whole: bool) -> Tree:
@@ -135,8 +138,9 @@ def _tree(request: dict[str, object], stages: pl.DataFrame, width: int, *, whole
         if not groups or groups[-1][0] != part:
             groups.append((part, []))
         line = _Line(
-            row["layer"], clean(what(row)), row["kind"], row["started_ns"], row["ended_ns"]
-        )
+            row["layer"], clean(what(row)), row["kind"], row["started_ns"], row["ended_ns"],
+            row["duration_ns"],
+        )  # fmt: skip
         groups[-1][1].append(line)
     shortest_ns = 0 if whole else (end_ns - start_ns) * _SHORT_RATIO
     for part, lines in groups:
@@ -144,13 +148,13 @@ def _tree(request: dict[str, object], stages: pl.DataFrame, width: int, *, whole
         spent_ns = lines[-1].ended_ns - lines[0].started_ns
         title.append(f"  {scale.duration(spent_ns)}", style="not bold")
         table = _table(width - 4)
-        for line in _together(lines, shortest_ns):
+        for line in _again(_together(lines, shortest_ns), shortest_ns):
             style = STYLES.get(line.kind, "default")
             table.add_row(
                 Text(line.layer, style="dim"),
-                Text(line.what),
+                Text(line.what + (f", {line.times} times" if line.times > 1 else "")),
                 Text(line.kind, style=style),
-                scale.duration(line.ended_ns - line.started_ns),
+                scale.duration(line.spent_ns),
                 _bar(line, start_ns, end_ns - start_ns, style),
             )
         tree.add(Group(title, table))
@@ -170,9 +174,34 @@ def _together(lines: list[_Line], shortest_ns: float) -> list[_Line]:
     return [
         group[0]
         if len(group) == 1
-        else _Line("", f"{len(group)} short stages", "", group[0].started_ns, group[-1].ended_ns)
+        else _Line(
+            "",
+            f"{len(group)} short stages",
+            "",
+            group[0].started_ns,
+            group[-1].ended_ns,
+            sum(line.spent_ns for line in group),
+        )
         for group in found
     ]
+
+
+def _again(lines: list[_Line], shortest_ns: float) -> list[_Line]:
+    """The lines, a stage that comes again after nothing but short ones as one with them."""
+    found: list[_Line] = []
+    for line in lines:
+        before = found[-2] if len(found) > 1 and found[-1].spent_ns < shortest_ns else None
+        if before and line.kind and before[:3] == line[:3]:
+            found[-2:] = [
+                before._replace(
+                    ended_ns=line.ended_ns,
+                    spent_ns=before.spent_ns + line.spent_ns,
+                    times=before.times + 1,
+                )
+            ]
+        else:
+            found.append(line)
+    return found
 
 
 def _title(request: dict[str, object], stages: pl.DataFrame) -> Text:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import msgspec
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from testbed.analysis.journey.why_slow import lost_at, words
-from testbed.analysis.summary import JourneysAtQuantile, JourneySummary
+from testbed.analysis.summary import JourneysAtQuantile, JourneyStageShare, JourneySummary
 from testbed.report import format as scale
 from testbed.report import wording
 from testbed.report.format import clean
@@ -47,23 +48,37 @@ def sentence(found: JourneySummary) -> str:
     if ratio is None:
         return "No request was completed."
     explained = round(ratio * found.requests)
+    if not explained:
+        return (
+            "No request is explained to 99 %: that needs captures and system calls (--probes all)."
+        )
     return (
         f"{scale.count(explained)} of {scale.plural(found.requests, 'request')} "
         f"{'is' if explained == 1 else 'are'} explained to 99 % or more."
     )
 
 
-def telling(at: JourneysAtQuantile) -> list[tuple[str, str, float]]:
-    """The largest stages of a quantile, at least one: words, kind and share.
-
-    Stages of several parts of the journey that read the same are one.
-    """
-    shares: dict[tuple[str, str], float] = {}
+def together(at: JourneysAtQuantile) -> list[JourneyStageShare]:
+    """The stages of a quantile, largest first; those of several parts of the way are one."""
+    found: dict[str, JourneyStageShare] = {}
     for one in at.stages:
-        key = words(one), one.kind
-        shares[key] = shares.get(key, 0.0) + one.ratio
-    rows = sorted(((*key, ratio) for key, ratio in shares.items()), key=lambda row: -row[2])
-    return ([row for row in rows if row[2] >= _TELLING_RATIO] or rows)[:_STAGES]
+        name = words(one)
+        before = found.get(name)
+        found[name] = (
+            one
+            if before is None
+            else msgspec.structs.replace(
+                before, mean_ns=before.mean_ns + one.mean_ns, ratio=before.ratio + one.ratio
+            )
+        )
+    return sorted(found.values(), key=lambda one: -one.ratio)
+
+
+def telling(at: JourneysAtQuantile) -> list[JourneyStageShare]:
+    """The largest stages of a quantile, at least one."""
+    stages = together(at)
+    large = [one for one in stages if one.ratio >= _TELLING_RATIO]
+    return (large or stages)[:_STAGES]
 
 
 def render(found: JourneySummary) -> RenderableType:
@@ -76,12 +91,12 @@ def render(found: JourneySummary) -> RenderableType:
     table.add_column(no_wrap=True, justify="right")
     table.add_column(overflow="fold")
     for at in found.why_slow:
-        for place, (what_, kind, ratio) in enumerate(telling(at)):
+        for place, one in enumerate(telling(at)):
             table.add_row(
                 Text("" if place else at.quantile, style="dim"),
                 "" if place else scale.duration(at.latency_ns),
-                scale.percent(round(ratio, 3)),
-                Text(clean(what_), style=STYLES.get(kind, "default")),
+                scale.percent(round(one.ratio, 3)),
+                Text(clean(words(one)), style=STYLES.get(one.kind, "default")),
             )
     return Group(table, Text(sentence(found), style="dim"))
 
@@ -113,7 +128,7 @@ def quantile_rows(found: JourneySummary | None) -> list[Row]:
     rows = []
     for at in [] if found is None else found.why_slow:
         left, bars = 0.0, []
-        for one in at.stages:
+        for one in together(at):
             width = 100 * one.ratio
             amount = f"{scale.percent(round(one.ratio, 3))}, {scale.duration(one.mean_ns)}"
             bars.append(Bar(left, width, one.kind, words(one), one.layer, amount))

@@ -197,11 +197,20 @@ class TestDeliveries:
         assert found.stream_since(key, 60 * ms) == NONE
         assert found.stream_since(key + 1, 0) == NONE
 
-    def test_sent_again_meanwhile(self, tmp_path: Path) -> None:
+    def test_what_was_being_brought_back_for_most_of_a_time(self, tmp_path: Path) -> None:
         packets = columns(tmp_path, [packet(10, 100), packet(110, 100), packet(10, 100)])
         found = Deliveries(host(packets, [NONE, 25, 95], [10, 20, 80]))
-        asked = found.sent_again(array(0, 0, 0, NONE), array(15, 81, 10, 0), array(90, 99, 80, 99))
-        assert asked.tolist() == [True, False, False, False]
+        first, again = found.brought_back(
+            array(0, 0, 0, 0, NONE), array(15, 81, 0, 70, 0), array(90, 99, 30, 91, 99)
+        )
+        assert first.tolist() == [0, NONE, 0, NONE, NONE]
+        assert again.tolist() == [2, NONE, 2, NONE, NONE]
+
+    def test_what_came_before_it_was_sent_again_needed_no_recovery(self, tmp_path: Path) -> None:
+        packets = columns(tmp_path, [packet(10, 100), packet(110, 100), packet(10, 100)])
+        found = Deliveries(host(packets, [90, 25, 95], [10, 20, 80]))
+        first, _ = found.brought_back(array(0), array(15), array(90))
+        assert first.tolist() == [NONE]
 
 
 def sample(state: str = "Open", total_rto: int | None = 0) -> dict[str, object]:

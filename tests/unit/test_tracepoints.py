@@ -298,6 +298,12 @@ def test_23_drops_of_a_full_queue() -> None:
     assert drops["interface"].unique().to_list() == ["r1-eth1"]
 
 
+@pytest.mark.parametrize("reason", ["NOT_SPECIFIED", "QUEUE_PURGE"])
+def test_what_a_connection_leaves_behind_is_no_loss(reason: str) -> None:
+    rows = [received(1, "r1-eth0"), at("skb:kfree_skb", 1, task=RELAY, reason=reason)]
+    assert not any(drop_reasons(kernel_events(marked(raw(*rows), NAMES))).values())
+
+
 @pytest.mark.parametrize(
     ("reason", "layer"),
     [

@@ -193,7 +193,7 @@ class _Builder:
             first.started_ns, self._at(client, Label("client writes headers", "http", "work"))
         )
         waits = waits_of(calls, asked.client, asked.started_ns, _FULL)
-        full = self._full(waits, asked.client, client)
+        full = self._full(waits, asked.client, client, self._to_server)
         tape.cover(last.started_ns, Label("client writes the body", "http", "work"), full)
         message = Message(
             client, self._to_server, _shifted(self._request_end), last.started_ns, last.ended_ns
@@ -230,10 +230,12 @@ class _Builder:
         tape.cover(
             last.started_ns,
             Label("handler", "asgi", "work"),
-            [*self._full(waits, asked.server, nodes), sends],
+            [*self._full(waits, asked.server, nodes, self._to_client), sends],
         )
 
-    def _full(self, waits: Intervals, connection: Int64, nodes: list[str]) -> list[Intervals]:
+    def _full(
+        self, waits: Intervals, connection: Int64, nodes: list[str], streams: Int64
+    ) -> list[Intervals]:
         """Waits for a send buffer by node, and by what held it full."""
         ends = self._connections.ends
         sockets: list[Socket | None] = []
@@ -242,10 +244,18 @@ class _Builder:
             sockets.append((nodes[request], local_port, addresses.key(remote), remote_port))
         by_peer = self._network.limits.most(sockets, waits.started_ns, waits.ended_ns)
         names = np.array(nodes)[waits.request]
+        labels = [
+            _FULL._replace(where=node, note=PEER if peer else PATH)
+            for node, peer in zip(names.tolist(), by_peer.tolist(), strict=True)
+        ]
+        for node in np.unique(names[~by_peer]).tolist():
+            mine = np.where((names == node) & ~by_peer, streams[waits.request], NONE)
+            found = self._network.recovering(node, mine, waits.started_ns, waits.ended_ns)
+            for place, recovery in found:
+                labels[place] = recovery
         return [
-            waits.take((names == node) & (by_peer == peer), _FULL._replace(where=node, note=note))
-            for node in np.unique(names).tolist()
-            for peer, note in ((True, PEER), (False, PATH))
+            waits.take(np.array([one == label for one in labels], np.bool_), label)
+            for label in dict.fromkeys(labels)
         ]
 
     def _answer(self, everything: Flags) -> None:

@@ -66,7 +66,7 @@ class Deliveries:
         self._bringer[covered[order]] = by[order]
         self._came_ns = np.append(came_ns, NONE)
         self._critical = self._in_order(count)
-        self.again_stream, self.again_ns = self._retransmissions()
+        self._again = self._retransmissions()
         self._streams = self._starts()
 
     def _in_order(self, count: int) -> Int64:
@@ -82,9 +82,22 @@ class Deliveries:
         critical: Int64 = order[highest - stream * (count + 1)]
         return critical
 
-    def _retransmissions(self) -> tuple[Int64, Int64]:
-        again = np.flatnonzero(retransmitted(self._sent))
-        return self._sent.stream[again], self._stamps[again]
+    def _retransmissions(self) -> dict[int, tuple[Int64, Int64]]:
+        """By stream the rows of segments that were sent again, and of the first with these bytes.
+
+        Without those whose first came before them all the same.
+        """
+        sent = self._sent
+        again = np.flatnonzero(retransmitted(sent))
+        first = self._first[self._stretches.place(sent.stream[again], sent.start[again])]
+        came, first_came = self._came_ns[again], self._came_ns[first]
+        needed = (first_came == NONE) | ((came != NONE) & (came < first_came))
+        again, first = again[needed], first[needed]
+        stream = sent.stream[again]
+        return {
+            int(one): (sent.row[again[stream == one]], sent.row[first[stream == one]])
+            for one in np.unique(stream)
+        }
 
     def _starts(self) -> dict[int, list[tuple[int, int, bool]]]:
         """Key of a connection's direction -> its streams: first time, number, began with a SYN."""
@@ -145,17 +158,27 @@ class Deliveries:
             came_ns=seen(self._came_ns[:-1], bringer),
         )
 
-    def sent_again(self, stream: Int64, after_ns: Int64, before_ns: Int64) -> npt.NDArray[np.bool_]:
-        """Whether anything of each stream was sent again in a time."""
-        base = np.int64(1) << 61
-        found = np.zeros(stream.size, np.bool_)
-        if not self.again_ns.size:
-            return found
-        origin = int(self.again_ns.min())
-        span = int(self.again_ns.max()) - origin + 2
-        key = self.again_stream * span + (self.again_ns - origin)
-        key.sort()
-        low = np.clip(after_ns - origin, 0, span - 1) + np.clip(stream, 0, base // span) * span
-        high = np.clip(before_ns - origin, 0, span - 1) + np.clip(stream, 0, base // span) * span
-        some = np.searchsorted(key, high, side="left") > np.searchsorted(key, low, side="left")
-        return np.asarray(some & (stream != NONE), np.bool_)
+    def brought_back(self, stream: Int64, after_ns: Int64, before_ns: Int64) -> tuple[Int64, Int64]:
+        """What of each stream was being brought back, if anything was for most of a time.
+
+        Returns:
+            Rows in the host's capture of its first transmission and of the one that brought it
+            back, or would have, of the segment that took longest; NONE: nothing was.
+        """
+        rows, firsts = (np.full(stream.size, NONE, np.int64) for _ in range(2))
+        for place in np.flatnonzero(np.isin(stream, list(self._again))):
+            row, first_row = self._again[int(stream[place])]
+            ends = np.minimum(self.host.packets.t_ns[row], before_ns[place])
+            starts = np.maximum(self.host.packets.t_ns[first_row], after_ns[place])
+            if _union_ns(starts, ends) * 2 > before_ns[place] - after_ns[place]:
+                longest = int(np.argmax(ends - starts))
+                rows[place], firsts[place] = row[longest], first_row[longest]
+        return firsts, rows
+
+
+def _union_ns(starts: Int64, ends: Int64) -> int:
+    """How long at least one of several times went on; those that end before they start are none."""
+    order = np.argsort(starts, kind="stable")
+    starts, ends = starts[order], ends[order]
+    reached = np.maximum.accumulate(np.append(starts[:1], ends[:-1]))
+    return int(np.maximum(ends - np.maximum(starts, reached), 0).sum())

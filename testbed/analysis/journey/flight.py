@@ -6,6 +6,7 @@ or netem's wire, and in each node the queue and the transmission at the next lin
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
@@ -95,10 +96,10 @@ class Network:
         late = mine & (found.first_sent_ns > message.returned_ns) & (message.returned_ns != NONE)
         codes[late] = tape.code(Label("in the send buffer", "tcp", "queueing", node, PATH))
         start = np.where(message.written_ns == NONE, tape.cursor_ns, message.written_ns)
-        again = late & source.sent_again(found.stream, start, found.first_sent_ns)
-        codes[again] = tape.code(
-            Label("in the send buffer", "tcp", "recovery", node, "of earlier segments")
-        )
+        stream = np.where(late, found.stream, NONE)
+        again = np.zeros(tape.count, np.bool_)
+        for row, one in self.recovering(node, stream, start, found.first_sent_ns):
+            codes[row], again[row] = tape.code(one), True
         held = np.flatnonzero(late & ~again)
         packets, rows = source.host.packets, found.first_row[held]
         sockets = [socket_of(node, packets, int(row)) for row in rows]
@@ -107,6 +108,28 @@ class Network:
             Label("in the send buffer", "tcp", "backpressure", node, PEER)
         )
         return codes
+
+    def recovering(
+        self, node: str, stream: Int64, started_ns: Int64, ended_ns: Int64
+    ) -> Iterator[tuple[int, Label]]:
+        """Those of many times in which a segment of the stream was being brought back mostly.
+
+        Args:
+            node: the sender.
+            stream: of its capture, of each time; NONE: not known.
+            started_ns: of each time.
+            ended_ns: likewise.
+
+        Returns:
+            The place of the time, and the stage of its recovery.
+        """
+        if node not in self.deliveries:
+            return
+        first, again = self.deliveries[node].brought_back(stream, started_ns, ended_ns)
+        legs = self.ways.walk(node, first)
+        for place in np.flatnonzero(again != NONE):
+            how = self._recoveries[node].how(int(first[place]), int(again[place]), handshake=False)
+            yield int(place), label(how, lost_where(legs, self.ways, int(place)))
 
     def _recovered(
         self, tape: Tape, message: Message, again: Flags, node: str, found: Delivery
@@ -118,7 +141,9 @@ class Network:
         legs = self.ways.walk(node, found.first_row[rows])
         recoveries = self._recoveries[node]
         for place, row in enumerate(rows):
-            how = recoveries.how(int(found.first_row[row]), int(found.row[row]), message.handshake)
+            how = recoveries.how(
+                int(found.first_row[row]), int(found.row[row]), handshake=message.handshake
+            )
             codes[row] = tape.code(label(how, lost_where(legs, self.ways, place)))
         return codes
 

@@ -49,7 +49,7 @@ class Recoveries:
         self._ack_key = connection_keys(packets, acks)
         self._ack_ns = packets.t_ns[acks]
 
-    def how(self, first_row: int, row: int, handshake: bool) -> str:
+    def how(self, first_row: int, row: int, *, handshake: bool) -> str:
         """How the bytes of one transmission, which did not come, were sent again by another.
 
         Args:

@@ -35,8 +35,7 @@ _NAMED: Final[dict[DropLayer, tuple[str, ...]]] = {
     ),
     "tcp": (),
     "socket": (
-        "PROTO_MEM", "TCP_LISTEN_OVERFLOW", "SKB_UCOPY_FAULT", "PACKET_SOCK_ERROR", "QUEUE_PURGE",
-        "UDP_CSUM",
+        "PROTO_MEM", "TCP_LISTEN_OVERFLOW", "SKB_UCOPY_FAULT", "PACKET_SOCK_ERROR", "UDP_CSUM",
     ),
 }  # fmt: skip
 _BEGINNING: Final[dict[str, DropLayer]] = {
@@ -54,7 +53,8 @@ _BEGINNING: Final[dict[str, DropLayer]] = {
     "VXLAN_": "nic",
 }
 _NO_LOSS: Final = ("NOT_SPECIFIED", "QUEUE_PURGE")
-"""What is freed without a reason, or with its socket."""
+"""Freed without a reason; or with the queue of a socket that is gone: a FIN that nobody read. Data
+that nobody read are in the ledger (testbed.analysis.ledger_application)."""
 _REACHED: Final[dict[str, DropLayer]] = {
     QUEUED: "qdisc",
     ENQUEUED: "qdisc",
@@ -86,10 +86,10 @@ def layer_of(reason: str, last_event: str | None) -> DropLayer:
 def drop_reasons(events: pl.DataFrame) -> dict[DropLayer, dict[str, int]]:
     """How many packets were dropped for which reason in which layer, most frequent first.
 
-    What the kernel freed without a reason, or as the rest of a socket's queue when that was closed,
-    is left out: it is no loss that anybody could tell from the last acknowledgement of a
-    connection, which ends like that (net/ipv4/tcp_ipv4.c). So is what a netem in the middle of a
-    link drops after the packet was sent: that is the link's loss.
+    What the kernel freed without a reason is left out: it is no loss that anybody could tell from
+    the last acknowledgement of a connection, which ends like that (net/ipv4/tcp_ipv4.c). So is what
+    a socket still held when it was gone (QUEUE_PURGE: a FIN that nobody read), and what a netem in
+    the middle of a link drops after the packet was sent: that is the link's loss.
 
     Args:
         events: a table of KernelEvent.

@@ -1,0 +1,123 @@
+"""`testbed journey`: which requests it shows, how, and what it says where it cannot."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Final
+
+import polars as pl
+import pytest
+from rich.console import Console
+
+from testbed.analysis.decode.schema import schema_of
+from testbed.analysis.journey.stage import JourneyStage
+from testbed.errors import RecordingError, RequestError
+from testbed.events.http import HttpRequest
+from testbed.recording.layout import Layout
+from testbed.report.journey import print_journeys
+
+MS: Final = 1_000_000
+IDS: Final = ("aaaa1", "aaaa2", "bbbb3")
+
+
+def stage(
+    request: str, place: int, part: str, name: str, start: int, end: int
+) -> dict[str, object]:
+    return {
+        "request_id": request, "place": place, "part": part, "stage": name, "layer": "socket",
+        "kind": "backpressure", "where": "server", "note": "", "started_ns": start * MS,
+        "ended_ns": end * MS, "duration_ns": (end - start) * MS,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """Three requests, of 989, 2 and 3 ms; the first waits 23 times, 1 ms apart."""
+    (tmp_path / "manifest.json").write_text("{}")
+    layout = Layout(tmp_path)
+    layout.events("http").parent.mkdir()
+    waits = [
+        stage("aaaa1", 2 * n + offset, "server", name, 43 * n + start, 43 * n + end)
+        for n in range(23)
+        for offset, name, start, end in ((0, "full", 0, 42), (1, "handler", 42, 43))
+    ]
+    others = [stage("aaaa2", 0, "start", "late", 0, 2), stage("bbbb3", 0, "start", "late", 0, 3)]
+    schema = schema_of(JourneyStage)
+    pl.DataFrame([*waits, *others], schema=schema).write_parquet(layout.events("journeys"))
+    known = {
+        "request_id": list(IDS),
+        "number": [0, 1, 1],
+        "method": ["GET"] * 3,
+        "path": ["/"] * 3,
+        "failure": [None, None, "ReadTimeout"],
+        "status": [200, 200, None],
+        "latency_ns": [23 * 43 * MS, 2 * MS, 3 * MS],
+    }
+    columns = schema_of(HttpRequest)
+    rows = {name: known.get(name, [None] * len(IDS)) for name in columns}
+    pl.DataFrame(rows, schema=columns).write_parquet(layout.events("http"))
+    return tmp_path
+
+
+def shown(
+    root: Path, request: str | None = None, slowest: int | None = None, width: int = 80
+) -> str:
+    console = Console(file=io.StringIO(), width=width)
+    print_journeys(console, root, request=request, slowest=slowest)
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_slowest_come_first(root: Path) -> None:
+    text = shown(root, slowest=2)
+    assert text.index("aaaa1") < text.index("bbbb3")
+    assert "aaaa2" not in text
+    assert "ReadTimeout" in text
+
+
+def test_a_stage_that_comes_again_after_short_ones_has_one_line(root: Path) -> None:
+    text = shown(root, slowest=1)
+    assert "full, server, 23 times" in text
+    assert "966 ms" in text, "23 times 42 ms, without what is between them"
+
+
+def test_one_request_has_every_stage(root: Path) -> None:
+    text = shown(root, request="aaaa1")
+    assert text.count("full, server") == text.count("handler, server") == 23
+
+
+@pytest.mark.parametrize("width", [80, 140])
+def test_no_line_is_longer_than_the_terminal(root: Path, width: int) -> None:
+    assert max(map(len, shown(root, width=width).splitlines())) <= width
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        ("cccc", 'no request has an id that begins with "cccc"'),
+        ("aaaa", '2 requests have an id that begins with "aaaa"'),
+        ("1", '2 requests have the number "1"'),
+        ("7", 'no request has the number "7"'),
+    ],
+)
+def test_no_request_or_more_than_one_is_refused(root: Path, request_: str, expected: str) -> None:
+    with pytest.raises(RequestError, match=expected):
+        shown(root, request=request_)
+
+
+def test_both_options_are_refused(root: Path) -> None:
+    with pytest.raises(RequestError, match="exclude each other"):
+        shown(root, request="aaaa1", slowest=2)
+
+
+def test_without_journeys_it_says_how_to_get_them(root: Path) -> None:
+    Layout(root).events("journeys").unlink()
+    with pytest.raises(RecordingError, match="run `testbed analyse"):
+        shown(root)
+
+
+def test_a_damaged_table_is_said(root: Path) -> None:
+    Layout(root).events("journeys").write_bytes(b"23")
+    with pytest.raises(RecordingError, match="is damaged"):
+        shown(root)

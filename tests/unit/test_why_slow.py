@@ -1,0 +1,99 @@
+"""Why slow: words of stages, and shares of several parts of the way as one."""
+
+from __future__ import annotations
+
+import pytest
+
+from testbed.analysis.journey.stage import Kind, Part
+from testbed.analysis.journey.why_slow import words
+from testbed.analysis.summary import JourneysAtQuantile, JourneyStageShare, JourneySummary
+from testbed.report.why_slow import quantile_rows, sentence, telling
+
+
+def share(
+    stage: str, ratio: float, kind: Kind = "queueing", where: str = "", note: str = "", **more: Part
+) -> JourneyStageShare:
+    return JourneyStageShare(
+        stage=stage,
+        layer="qdisc",
+        kind=kind,
+        where=where,
+        note=note,
+        part=more.get("part", "request"),
+        mean_ns=round(ratio * 1000),
+        ratio=ratio,
+    )
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (
+            share("recovery", 0.5, "recovery", "r1-r2", "by timeout"),
+            "recovery by timeout, lost on r1-r2",
+        ),
+        (
+            share("recovery", 0.5, "recovery", "the queue of r1", "by fast retransmit"),
+            "recovery by fast retransmit, lost in the queue of r1",
+        ),
+        (share("recovery", 0.5, "recovery", "", "by timeout"), "recovery by timeout"),
+        (share("unexplained", 0.5, "unexplained"), "unexplained"),
+        (share("in the queue", 0.5, where="r1-r2"), "queueing: in the queue, r1-r2"),
+        (
+            share("send buffer full", 0.5, "backpressure", "s", "by the path"),
+            "backpressure: send buffer full by the path, s",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_stage_in_words(one: JourneyStageShare, expected: str) -> None:
+    assert words(one) == expected
+
+
+def at(*stages: JourneyStageShare) -> JourneysAtQuantile:
+    return JourneysAtQuantile(
+        quantile="p99", latency_ns=1000, requests=1, stages=list(stages), other_ratio=0.0
+    )
+
+
+QUEUES = at(
+    share("handler", 0.4, "work"),
+    share("in the queue", 0.35, where="r1-r2", part="connect"),
+    share("in the queue", 0.25, where="r1-r2", part="request"),
+)
+
+
+def test_the_same_wait_in_two_parts_of_the_way_is_one() -> None:
+    first, second = telling(QUEUES)
+    assert (first.stage, first.mean_ns) == ("in the queue", 600)
+    assert first.ratio == pytest.approx(0.6)
+    assert second.stage == "handler"
+
+
+def summary(explained: float | None, requests: int = 23) -> JourneySummary:
+    return JourneySummary(
+        requests=requests,
+        explained_ratio=None,
+        explained_requests_ratio=explained,
+        why_slow=[QUEUES],
+        sentence="",
+    )
+
+
+def test_bars_lie_end_to_end() -> None:
+    (row,) = quantile_rows(summary(1.0))
+    assert [bar.left for bar in row.bars] == pytest.approx([0, 60])
+    assert [bar.width for bar in row.bars] == pytest.approx([60, 40])
+
+
+@pytest.mark.parametrize(
+    ("explained", "expected"),
+    [
+        (None, "No request was completed."),
+        (1.0, "23 of 23 requests are explained to 99 % or more."),
+        (1 / 23, "1 of 23 requests is explained to 99 % or more."),
+        (0.0, "No request is explained to 99 %: that needs captures and system calls "),
+    ],
+)
+def test_how_much_is_explained(explained: float | None, expected: str) -> None:
+    assert sentence(summary(explained)).startswith(expected)
