@@ -52,6 +52,8 @@ from testbed.version import VERSION
 if TYPE_CHECKING:
     from testbed.analysis.summary import Http, Summary, Verdict
 
+HTTP2_WINDOW_BYTES: Final = 65_535
+"""What a connection may send before its peer has made room (RFC 9113, 6.9.2)."""
 _STOP_S: Final = 2.0
 """How long an interrupted run may take to end by itself."""
 _EXIT_STOPPED: Final = 128 + signal.SIGINT
@@ -220,7 +222,25 @@ def _forecast(scenario: Scenario) -> list[str]:
     """What this machine was found not to do faithfully, of what is asked for."""
     from testbed.calibration.beyond import warnings_for
 
-    return warnings_for(scenario)
+    return [*warnings_for(scenario), *stalls(scenario)]
+
+
+def stalls(scenario: Scenario) -> list[str]:
+    """What is known of httpcore 1.0: uploads that share an HTTP/2 connection can stall.
+
+    A stream that waits for the window waits for the connection to be read again, though another
+    stream has read meanwhile that there is room (github.com/pydantic/httpx2/issues/1133).
+    """
+    load = scenario.load
+    shared = scenario.http == "2" and not load.new_connections
+    if not shared or (load.rate is None and load.users == 1):
+        return []
+    if load.body_bytes * (load.users if load.rate is None else 2) <= HTTP2_WINDOW_BYTES:
+        return []
+    return [
+        "uploads that share an HTTP/2 connection can stall until --timeout in the client "
+        "(httpcore 1.0): use one user, --new-connections, or --http 1.1"
+    ]
 
 
 def _first_manifest(scenario: Scenario, seed: int, warnings: list[str]) -> Manifest:

@@ -87,6 +87,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     connect_ended_ns: int | None
     tls_started_ns: int | None
     tls_ended_ns: int | None
+    settings_ns: int | None
+    """When it had read the server's HTTP/2 settings, which say how many streams there may be."""
     pool_wait_ns: int | None
     """From the start to the first event of a connection."""
     connect_ns: int | None

@@ -279,11 +279,23 @@ class _ConnectionStream(httpcore.AsyncNetworkStream):
         recorder = _CURRENT.get()
         if recorder is not None and self._places is not None:
             recorder.uses(self._places)
-        stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        try:
+            stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
+        except httpcore.ConnectError as error:
+            # What trio and httpcore make of it says nothing; what OpenSSL said is beneath.
+            raise httpcore.ConnectError(_reason(error)) from error
         return _ConnectionStream(stream, self._http2)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _reason(error: BaseException) -> str:
+    """The first words that an exception or one of its causes has."""
+    cause: BaseException | None = error
+    while cause is not None and not str(cause):
+        cause = cause.__cause__ or cause.__context__
+    return str(cause or "TLS handshake failed")
 
 
 class _Connection(httpcore.AsyncHTTPConnection):

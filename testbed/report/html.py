@@ -144,6 +144,7 @@ def render(
         impairments=_impairments(manifest, summary),
         settings=settings.described(manifest),
         changes=settings.changes(manifest),
+        spoken=wording.spoken(summary.scenario),
         started=_moment(manifest.started_utc),
         figures=_script_json(drawn),
         sentences={

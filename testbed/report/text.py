@@ -106,6 +106,7 @@ def _headline(summary: Summary) -> RenderableType:
     parts = [
         clean(str(scenario.get("topology", "?"))),
         clean(f"{scenario.get('app', '?')} on {scenario.get('server', '?')}"),
+        clean(wording.spoken(scenario)),
         f"seed {summary.seed}",
         f"links by {summary.link_backend}",
     ]

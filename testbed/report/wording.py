@@ -232,6 +232,11 @@ def _read(name: str, value: object) -> list[Figure]:
     return [replace(_measured(words, value, unit), total=name in _TOTALS)]
 
 
+def spoken(scenario: Mapping[str, Any]) -> str:
+    """What clients and servers spoke: ``HTTP/2 over TLS``."""
+    return f"HTTP/{scenario.get('http', '1.1')}{' over TLS' if scenario.get('tls') else ''}"
+
+
 def _words(name: str) -> str:
     """What a figure is, without its unit: ``send buffer limited``."""
     if name in _WORDS:

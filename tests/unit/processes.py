@@ -100,12 +100,13 @@ class Child:
 class Server(Child):
     """A server that listens."""
 
+    scheme: str = "http"
     port: int = 0
 
     @property
     def url(self) -> str:
         """Its address."""
-        return f"http://127.0.0.1:{self.port}"
+        return f"{self.scheme}://127.0.0.1:{self.port}"
 
 
 @dataclass
@@ -179,7 +180,8 @@ def unready_server(folder: Path, app: str, **options: Any) -> Iterator[Child]:
     }
     settings = {"node": "server", "hosts": ["127.0.0.1"], "port": 0, **probes, **options}
     config = ServerConfig(app=app, directory=str(folder), **settings)
-    process = _start("testbed.server", config, folder, "server", list(probes.values()))
+    descriptors = [*probes.values(), *([config.tls_fd] if config.tls_fd is not None else [])]
+    process = _start("testbed.server", config, folder, "server", descriptors)
     with _ending(process):
         yield Child(process, folder, "server")
 
@@ -189,11 +191,11 @@ def server(folder: Path, app: str = "hello", **options: Any) -> Iterator[Server]
     """A server that listens on a free port of 127.0.0.1."""
     with unready_server(folder, app, **options) as child:
 
-        def port() -> str | None:
-            found = re.search(r"Running on http://127\.0\.0\.1:(\d+)", child.log())
-            return None if found is None else found[1]
+        def running() -> re.Match[str] | None:
+            return re.search(r"Running on (https?)://127\.0\.0\.1:(\d+)", child.log())
 
-        yield Server(child.process, folder, "server", port=int(wait_for(port, child.log)))
+        scheme, port = wait_for(running, child.log).groups()
+        yield Server(child.process, folder, "server", scheme, int(port))
 
 
 @contextmanager

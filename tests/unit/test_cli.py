@@ -219,6 +219,8 @@ def test_a_wrong_request_gets_one_message_and_makes_nothing(
         (["--write-rate", "-1kbit"], '--write-rate: must not be negative (got "-1kbit")'),
         (["--backlog", "eight"], '--backlog: expected a whole number (got "eight")'),
         (["--backlog", "0"], "--backlog: must lie in 1..4096 (got 0)"),
+        (["--http", "3"], '--http: expected "1.1" or "2" (got "3"'),
+        (["--http", ""], '--http: expected "1.1" or "2" (got ""'),
         (["--backlog", "4097"], "--backlog: must lie in 1..4096 (got 4097)"),
     ],
 )

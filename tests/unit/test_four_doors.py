@@ -266,6 +266,11 @@ def test_a_value_of_the_wrong_kind_is_refused_by_every_door(name: str, value: An
         (Scenario, "backlog", 4097),
         (Scenario, "backlog", "8"),
         (Scenario, "backlog", True),
+        (Scenario, "http", 2),
+        (Scenario, "http", 1.1),
+        (Scenario, "http", "h2"),
+        (Scenario, "tls", "yes"),
+        (Scenario, "tls", 1),
     ],
 )
 def test_python_is_told_of_a_value_of_the_wrong_kind(kind: Any, field: str, value: Any) -> None:

@@ -127,6 +127,7 @@ class Milestones(msgspec.Struct, frozen=True, kw_only=True):
     connect_ended_ns: int | None
     tls_started_ns: int | None
     tls_ended_ns: int | None
+    settings_ns: int | None
 
 
 def milestones(trace: list[tuple[str, int]]) -> Milestones:
@@ -139,6 +140,7 @@ def milestones(trace: list[tuple[str, int]]) -> Milestones:
         connect_ended_ns=times.get("connection.connect_tcp.complete"),
         tls_started_ns=times.get("connection.start_tls.started"),
         tls_ended_ns=times.get("connection.start_tls.complete"),
+        settings_ns=times.get("http2.receive_remote_settings.complete"),
     )
 
 

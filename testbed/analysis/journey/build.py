@@ -12,13 +12,19 @@ import polars as pl
 from testbed.analysis.captures import addresses
 from testbed.analysis.decode.schema import code_column, from_columns
 from testbed.analysis.found import Found
-from testbed.analysis.journey.calls import Connections, SystemCalls
-from testbed.analysis.journey.exchange import Exchanges, asgi_calls, exchanges, waits_of
+from testbed.analysis.journey.calls import Call, Connections, SystemCalls
+from testbed.analysis.journey.exchange import (
+    Exchanges,
+    asgi_calls,
+    exchanges,
+    shared_waits_of,
+    waits_of,
+)
 from testbed.analysis.journey.flight import PATH, PEER, Message, Network
 from testbed.analysis.journey.limits import Socket
 from testbed.analysis.journey.loops import Loops
 from testbed.analysis.journey.reading import read, wake
-from testbed.analysis.journey.stage import JourneyStage, Label
+from testbed.analysis.journey.stage import JourneyStage, Kind, Label
 from testbed.analysis.journey.tape import Intervals, Stages, Tape
 from testbed.analysis.matching import NONE
 from testbed.analysis.metrics.streams import connection_key
@@ -28,6 +34,7 @@ Flags = npt.NDArray[np.bool_]
 
 SYN_BYTES: Final = 1
 """A SYN takes one sequence number before the first byte of the stream (RFC 9293, 3.4)."""
+_PREPARES: Final = Label("client prepares", "http", "work")
 _FULL: Final = Label("send buffer full", "socket", "backpressure")
 
 
@@ -84,7 +91,12 @@ def _until_connected(tape: Tape, asked: Exchanges) -> None:
         Label("waits for a connection of the pool", "http", "queueing"),
         asked.pool_until_ns != NONE,
     )
-    tape.advance(asked.acquired_ns, Label("client prepares", "http", "work"))
+    tape.advance(
+        asked.stream_until_ns,
+        Label("waits for a stream", "http", "queueing"),
+        asked.stream_until_ns != NONE,
+    )
+    tape.advance(asked.acquired_ns, _PREPARES)
 
 
 class _Builder:
@@ -152,10 +164,7 @@ class _Builder:
         self._serve()
         tape.part = "response"
         self._answer(everything)
-        tape.advance(
-            np.where(asked.failed, NONE, asked.ended_ns),
-            self._at(self._client_node, Label("client takes the answer", "http", "work")),
-        )
+        self._take()
 
     def _at(self, nodes: list[str], label: Label) -> Int64:
         return self._tape.codes(label, nodes)
@@ -164,9 +173,8 @@ class _Builder:
         asked, tape = self._asked, self._tape
         none = np.full(tape.count, NONE, np.int64)
         syn = np.full(tape.count, SYN_BYTES, np.int64)
-        prepares = Label("client prepares", "http", "work")
-        tape.advance(asked.connect_started_ns, prepares, new)
-        tape.advance(self._calls.connect_ns(asked.client), prepares, new)
+        tape.advance(asked.connect_started_ns, _PREPARES, new)
+        tape.advance(self._calls.connect_ns(asked.client), _PREPARES, new)
         there = Message(self._client_node, self._to_server, syn, none, none, handshake=True)
         self._network.fly(tape, there, new)
         back = Message(self._server_node, self._to_client, syn, none, none, handshake=True)
@@ -179,9 +187,29 @@ class _Builder:
             self._at(node, Label("connect returns", "syscall", "work")),
             new,
         )
-        encrypted = asked.tls_started_ns != NONE
-        tape.advance(asked.tls_started_ns, Label("client prepares", "http", "work"), encrypted)
-        tape.advance(asked.tls_ended_ns, Label("TLS handshake", "http", "work"), encrypted)
+        self._shake_hands(asked.tls_started_ns != NONE)
+
+    def _shake_hands(self, encrypted: Flags) -> None:
+        """TLS: the client's last message before the server's flight, that flight, and the end.
+
+        In TLS 1.3 that is all there is (RFC 8446, 2). What came before, of TLS 1.2 or after a
+        HelloRetryRequest, is in the first stage.
+        """
+        asked, tape, calls = self._asked, self._tape, self._calls
+        until_ns = np.where(asked.tls_ended_ns == NONE, asked.ended_ns, asked.tls_ended_ns)
+        flight_end = calls.receives.moved_by(asked.client, until_ns)
+        flight = calls.receives.covering(asked.client, _before(flight_end))
+        asked_ns = np.where(flight.started_ns == NONE, until_ns, flight.started_ns)
+        hello_end = calls.sends.moved_by(asked.client, asked_ns)
+        hello = calls.sends.covering(asked.client, _before(hello_end))
+        handshake = Label("TLS handshake", "http", "work")
+        tape.advance(asked.tls_started_ns, _PREPARES, encrypted)
+        tape.advance(hello.started_ns, self._at(self._client_node, handshake), encrypted)
+        self._arrive(hello, hello_end, encrypted)
+        answer = calls.sends.covering(asked.server, _before(flight_end))
+        tape.advance(answer.started_ns, self._at(self._server_node, handshake), encrypted)
+        self._return(answer, flight_end, encrypted)
+        tape.advance(asked.tls_ended_ns, self._at(self._client_node, handshake), encrypted)
 
     def _request(self, everything: Flags) -> None:
         """From the first byte written to the last one read by the server."""
@@ -192,15 +220,25 @@ class _Builder:
         tape.advance(
             first.started_ns, self._at(client, Label("client writes headers", "http", "work"))
         )
-        waits = waits_of(calls, asked.client, asked.started_ns, _FULL)
+        if asked.multiplexed:
+            waits = shared_waits_of(
+                calls.waits_writable, asked.client, first.started_ns, last.started_ns, _FULL
+            )
+        else:
+            waits = waits_of(calls, asked.client, asked.started_ns, _FULL)
         full = self._full(waits, asked.client, client, self._to_server)
         tape.cover(last.started_ns, Label("client writes the body", "http", "work"), full)
+        self._arrive(last, self._request_end, everything)
+
+    def _arrive(self, call: Call, end: Int64, applies: Flags) -> None:
+        """From the client's call that wrote a message's last byte until the server has read it."""
+        asked, tape = self._asked, self._tape
         message = Message(
-            client, self._to_server, _shifted(self._request_end), last.started_ns, last.ended_ns
+            self._client_node, self._to_server, _shifted(end), call.started_ns, call.ended_ns
         )
-        came_ns = self._network.fly(tape, message, everything)
+        came_ns = self._network.fly(tape, message, applies)
         opened = np.append(self._connections.opened_ns, NONE)[asked.server]
-        late = (opened > came_ns) & (came_ns != NONE) & (opened != NONE)
+        late = applies & (opened > came_ns) & (came_ns != NONE) & (opened != NONE)
         tape.advance(
             opened,
             self._at(self._server_node, Label("in the accept queue", "socket", "queueing")),
@@ -208,13 +246,14 @@ class _Builder:
         )
         read(
             tape,
-            calls,
+            self._calls,
             self._loops,
             connection=asked.server,
             process=asked.server_process,
             node=self._server_node,
             came_ns=np.maximum(came_ns, np.where(late, opened, NONE)),
-            end=self._request_end,
+            end=end,
+            applies=applies,
         )
 
     def _serve(self) -> None:
@@ -225,13 +264,26 @@ class _Builder:
             asked.asgi_started_ns, self._at(nodes, Label("server parses, calls", "asgi", "work"))
         )
         last = self._answered
-        waits = waits_of(calls, asked.server, asked.asgi_started_ns, _FULL)
-        sends = asgi_calls(self._found.evidence, asked, "send", Label("in send()", "asgi", "work"))
-        tape.cover(
-            last.started_ns,
-            Label("handler", "asgi", "work"),
-            [*self._full(waits, asked.server, nodes, self._to_client), sends],
+        work: Kind = "queueing" if asked.multiplexed else "work"
+        sends = asgi_calls(self._found.evidence, asked, "send", Label("in send()", "asgi", work))
+        if not asked.multiplexed:
+            waits = waits_of(calls, asked.server, asked.asgi_started_ns, _FULL)
+            full = self._full(waits, asked.server, nodes, self._to_client)
+            tape.cover(last.started_ns, Label("handler", "asgi", "work"), [*full, sends])
+            return
+        # What applications send lies with the server until it is the stream's turn.
+        ends_ns = np.where(asked.asgi_ended_ns == NONE, last.started_ns, asked.asgi_ended_ns)
+        left_ns = np.where(last.started_ns == NONE, NONE, np.minimum(ends_ns, last.started_ns))
+        waits = shared_waits_of(
+            calls.waits_writable, asked.server, asked.asgi_started_ns, last.started_ns, _FULL
         )
+        full = self._full(waits, asked.server, nodes, self._to_client)
+        tape.cover(
+            left_ns,
+            Label("handler", "asgi", "work"),
+            [*(part.during(sends) for part in full), sends],
+        )
+        tape.cover(last.started_ns, Label("waits for its turn", "asgi", "queueing"), full)
 
     def _full(
         self, waits: Intervals, connection: Int64, nodes: list[str], streams: Int64
@@ -258,27 +310,52 @@ class _Builder:
             for label in dict.fromkeys(labels)
         ]
 
+    def _by_node(self, waits: Intervals, nodes: list[str]) -> list[Intervals]:
+        """Intervals with the nodes that they were seen at."""
+        names = np.array(nodes)[waits.request]
+        return [
+            waits.take(names == node, waits.label._replace(where=node))
+            for node in np.unique(names).tolist()
+        ]
+
     def _answer(self, everything: Flags) -> None:
         """From the last byte written to the last one read by the client."""
-        asked, tape, calls = self._asked, self._tape, self._calls
-        last = self._answered
-        message = Message(
-            self._server_node,
-            self._to_client,
-            _shifted(asked.response_end),
-            last.started_ns,
-            last.ended_ns,
+        self._return(self._answered, self._asked.response_end, everything)
+
+    def _take(self) -> None:
+        """From the last byte read until the client has the answer.
+
+        httpcore's streams take turns at reading: one that waits for its answer keeps those waiting
+        whose answers it has read already.
+        """
+        asked, tape = self._asked, self._tape
+        done_ns = np.where(asked.failed, NONE, asked.ended_ns)
+        takes = Label("client takes the answer", "http", "work")
+        if not asked.multiplexed:
+            tape.advance(done_ns, self._at(self._client_node, takes))
+            return
+        others = Label("another stream reads", "http", "queueing")
+        waits = shared_waits_of(
+            self._calls.waits_readable, asked.client, tape.cursor_ns, done_ns, others
         )
-        came_ns = self._network.fly(tape, message, everything)
+        tape.cover(done_ns, takes, self._by_node(waits, self._client_node))
+
+    def _return(self, call: Call, end: Int64, applies: Flags) -> None:
+        """From the server's call that wrote a message's last byte until the client has read it."""
+        asked = self._asked
+        message = Message(
+            self._server_node, self._to_client, _shifted(end), call.started_ns, call.ended_ns
+        )
         read(
-            tape,
-            calls,
+            self._tape,
+            self._calls,
             self._loops,
             connection=asked.client,
             process=list(asked.process),
             node=self._client_node,
-            came_ns=came_ns,
-            end=asked.response_end,
+            came_ns=self._network.fly(self._tape, message, applies),
+            end=end,
+            applies=applies,
         )
 
 

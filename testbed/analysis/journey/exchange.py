@@ -8,13 +8,14 @@ the offset at which the client had read it all.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 
 from testbed.analysis.evidence import Evidence
-from testbed.analysis.journey.calls import Connections, SystemCalls
+from testbed.analysis.journey.calls import Connections, SystemCalls, Waits
 from testbed.analysis.journey.stage import Label
 from testbed.analysis.journey.tape import Intervals
 from testbed.analysis.matching import NONE
@@ -34,6 +35,8 @@ class Exchanges:
     started_ns: Int64
     pool_until_ns: Int64
     """When a connection became free for it, if that was after it started."""
+    stream_until_ns: Int64
+    """When its connection had room for its HTTP/2 stream, if that was later still."""
     acquired_ns: Int64
     """When it had a connection, or began to make one."""
     new_connection: Flags
@@ -54,6 +57,8 @@ class Exchanges:
     asgi_started_ns: Int64
     asgi_ended_ns: Int64
     server_process: list[str | None]
+    multiplexed: bool = False
+    """Requests share connections, as HTTP/2 streams."""
 
 
 def exchanges(evidence: Evidence, connections: Connections | None) -> Exchanges | None:
@@ -80,6 +85,10 @@ def exchanges(evidence: Evidence, connections: Connections | None) -> Exchanges 
     pool_until_ns = _pool_until(client, started_ns, ended_ns)
     slot_ns = slot_until(process, started_ns, acquired_ns, ended_ns)
     pool_until_ns = np.where(new & (pool_until_ns == NONE), slot_ns, pool_until_ns)
+    streams = Streams(table, client, started_ns, acquired_ns, ended_ns)
+    multiplexed = evidence.manifest.scenario.http == "2"
+    if multiplexed:
+        pool_until_ns = np.where(new, pool_until_ns, streams.connected_ns)
     in_vain = (table["failure"] == "PoolTimeout").fill_null(False).to_numpy()
     return Exchanges(
         request_id=table["request_id"].to_list(),
@@ -87,6 +96,7 @@ def exchanges(evidence: Evidence, connections: Connections | None) -> Exchanges 
         intended_ns=_column(table, "intended_ns"),
         started_ns=started_ns,
         pool_until_ns=np.where(in_vain, ended_ns, pool_until_ns),
+        stream_until_ns=streams.until_ns if multiplexed else np.full(count, NONE, np.int64),
         acquired_ns=acquired_ns,
         new_connection=new,
         connect_started_ns=_column(table, "connect_started_ns"),
@@ -103,6 +113,7 @@ def exchanges(evidence: Evidence, connections: Connections | None) -> Exchanges 
         asgi_started_ns=_column(asgi, "started_ns"),
         asgi_ended_ns=_column(asgi, "ended_ns"),
         server_process=servers,
+        multiplexed=multiplexed,
     )
 
 
@@ -152,6 +163,49 @@ def slot_until(process: list[str], started_ns: Int64, acquired_ns: Int64, ended_
     return until
 
 
+class Streams:
+    """What requests on HTTP/2 connections wait for before their streams can begin.
+
+    Attributes:
+        connected_ns: when the connection was there, if that was after the request started.
+        until_ns: when there was room for a stream: httpcore begins with one until it has the
+            server's settings, and then another one must end where there are as many as can be.
+    """
+
+    def __init__(
+        self,
+        table: pl.DataFrame,
+        client: Int64,
+        started_ns: Int64,
+        acquired_ns: Int64,
+        ended_ns: Int64,
+    ) -> None:
+        made_ns = np.maximum(_column(table, "connect_ended_ns"), _column(table, "tls_ended_ns"))
+        settings_ns = _column(table, "settings_ns")
+        self.connected_ns, self.until_ns = (np.full(client.size, NONE, np.int64) for _ in range(2))
+        for number in np.unique(client[client != NONE]):
+            mine = np.flatnonzero((client == number) & (acquired_ns != NONE))
+            if not mine.size:
+                continue
+            start, begun = started_ns[mine], acquired_ns[mine]
+            ends, begins = np.sort(ended_ns[mine]), np.sort(begun)
+            open_then = np.searchsorted(begins, start, side="right")
+            open_then -= np.searchsorted(ends, start, side="right")
+            slot_ns = np.append(ends, NONE)[np.searchsorted(ends, begun, side="right") - 1]
+            slot_ns = np.where(open_then >= MOST_STREAMS, slot_ns, NONE)
+            told = np.full(mine.size, settings_ns[mine].max())
+            for until, found in (
+                (self.connected_ns, np.full(mine.size, made_ns[mine].max())),
+                (self.until_ns, np.where(told <= begun, np.maximum(told, slot_ns), slot_ns)),
+            ):
+                waited = (found > start) & (found <= begun)
+                until[mine[waited]] = found[waited]
+
+
+MOST_STREAMS: Final = 100
+"""At once on a connection: Hypercorn 0.18's ``h2_max_concurrent_streams``, and httpcore 1.0's."""
+
+
 def asgi_calls(evidence: Evidence, found: Exchanges, call: str, label: Label) -> Intervals:
     """The calls of receive() or send() as intervals of their requests."""
     table = evidence.table("asgi_calls")
@@ -193,4 +247,36 @@ def waits_of(calls: SystemCalls, connection: Int64, from_ns: Int64, label: Label
     mine = (place >= 0) & (connection[request] == waits.connection)
     return Intervals(
         request[mine].astype(np.int64), waits.started_ns[mine], waits.ended_ns[mine], label
+    )
+
+
+def shared_waits_of(
+    waits: Waits, connection: Int64, from_ns: Int64, to_ns: Int64, label: Label
+) -> Intervals:
+    """Waits for a socket, each given to all requests that needed it meanwhile.
+
+    For HTTP/2: whoever reads from a connection, or writes to it, does so for all of its streams.
+
+    Args:
+        waits: to write, or to read.
+        connection: of each request.
+        from_ns: when each began to need it.
+        to_ns: until when.
+        label: of the intervals.
+    """
+    requests: list[Int64] = [np.empty(0, np.int64)]
+    places: list[Int64] = [np.empty(0, np.int64)]
+    for number in np.unique(waits.connection):
+        theirs = np.flatnonzero(waits.connection == number)
+        mine = np.flatnonzero((connection == number) & (from_ns != NONE) & (to_ns != NONE))
+        # One task does it at a time, so that waits of a connection follow one another.
+        first = np.searchsorted(waits.ended_ns[theirs], from_ns[mine], side="right")
+        beyond = np.searchsorted(waits.started_ns[theirs], to_ns[mine], side="left")
+        count = np.maximum(beyond - first, 0)
+        begins = np.repeat(first - (np.cumsum(count) - count), count)
+        requests.append(np.repeat(mine, count))
+        places.append(theirs[begins + np.arange(int(count.sum()))])
+    place = np.concatenate(places)
+    return Intervals(
+        np.concatenate(requests), waits.started_ns[place], waits.ended_ns[place], label
     )

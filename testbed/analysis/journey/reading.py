@@ -43,6 +43,7 @@ def read(
     node: Sequence[str],
     came_ns: Int64,
     end: Int64,
+    applies: Flags,
 ) -> None:
     """Lays down the stages from `came_ns`, where the tape's cursor is, to the end of the call.
 
@@ -55,7 +56,9 @@ def read(
         node: where it runs.
         came_ns: when the last byte was there.
         end: stream offset after that byte.
+        applies: the requests that have these stages.
     """
+    came_ns = np.where(applies, came_ns, NONE)
     call = calls.receives.covering(connection, np.where(end == NONE, NONE, end - 1))
     wait = calls.waits_readable.last_before(connection, call.started_ns)
     waiting = wake(tape, loops, wait, process, node, came_ns, call.started_ns)
@@ -67,8 +70,8 @@ def read(
     left = ~waiting & ((idle_ns == NONE) | (idle_ns * 2 > call.started_ns - tape.cursor_ns))
     unread = labels(Label("unread in the receive buffer", "socket", "backpressure"))
     unheard = labels(_UNTIL_IT_RUNS)
-    tape.advance(call.started_ns, np.where(left, unread, unheard), ~waiting)
-    tape.advance(call.ended_ns, labels(Label("recv", "syscall", "work")))
+    tape.advance(call.started_ns, np.where(left, unread, unheard), applies & ~waiting)
+    tape.advance(call.ended_ns, labels(Label("recv", "syscall", "work")), applies)
 
 
 def wake(

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import polars as pl
 
 from testbed.analysis.journey.stage import UNEXPLAINED, Label, Part
 from testbed.analysis.matching import NONE
@@ -38,6 +39,21 @@ class Intervals:
     def take(self, rows: Flags, label: Label) -> Intervals:
         """Those that are marked, as something more exact."""
         return Intervals(self.request[rows], self.started_ns[rows], self.ended_ns[rows], label)
+
+    def during(self, others: Intervals) -> Intervals:
+        """What of them lies in others of the same request, which do not overlap one another."""
+        mine, theirs = (
+            pl.DataFrame({"request": one.request, "from": one.started_ns, "to": one.ended_ns})
+            for one in (self, others)
+        )
+        both = mine.join(theirs, on="request").select(
+            "request",
+            pl.max_horizontal("from", "from_right").alias("from"),
+            pl.min_horizontal("to", "to_right").alias("to"),
+        )
+        both = both.filter(pl.col("from") < pl.col("to"))
+        request, start, end = (both[name].to_numpy() for name in ("request", "from", "to"))
+        return Intervals(request, start, end, self.label)
 
 
 @dataclass(frozen=True, slots=True)

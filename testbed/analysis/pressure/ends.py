@@ -43,7 +43,9 @@ def _with_times(rows: pl.DataFrame) -> pl.DataFrame:
     end = pl.col("ended_ns")
     rows = rows.with_columns((pl.col("started_ns") + pl.col("pool_wait_ns")).alias("taken"))
     rows = rows.with_columns(pl.col("taken").fill_null(end))
-    spent = pl.when(pl.col("new_connection")).then(pl.col("connect_ns")).otherwise(0)
+    encrypted = (pl.col("tls_ended_ns").fill_null(end) - pl.col("tls_started_ns")).fill_null(0)
+    made = pl.col("connect_ns") + encrypted
+    spent = pl.when(pl.col("new_connection")).then(made).otherwise(0)
     rows = rows.with_columns((pl.col("taken") + spent).fill_null(end).alias("connected"))
     return rows.with_columns((pl.col("connected") + pl.col("send_ns")).fill_null(end).alias("sent"))
 
