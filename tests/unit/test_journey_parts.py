@@ -197,6 +197,13 @@ class TestDeliveries:
         assert found.stream_since(key, 60 * ms) == NONE
         assert found.stream_since(key + 1, 0) == NONE
 
+    def test_the_syn_that_was_answered(self, tmp_path: Path) -> None:
+        syn = packet(9, 0, flags=f.SYN)
+        packets = columns(tmp_path, [syn, syn, syn, packet(900, 0, flags=f.SYN)])
+        found = Deliveries(host(packets, [15, 25, 35, 45], [10, 20, 30, 40]))
+        asked = found.syn_before(array(0, 0, 0, 0, 1, NONE), array(14, 24, 99, NONE, 99, 99))
+        assert asked.tolist() == [NONE, 15, 35, NONE, NONE, NONE]
+
     def test_what_was_being_brought_back_for_most_of_a_time(self, tmp_path: Path) -> None:
         packets = columns(tmp_path, [packet(10, 100), packet(110, 100), packet(10, 100)])
         found = Deliveries(host(packets, [NONE, 25, 95], [10, 20, 80]))

@@ -176,8 +176,12 @@ class _Builder:
         tape.advance(asked.connect_started_ns, _PREPARES, new)
         tape.advance(self._calls.connect_ns(asked.client), _PREPARES, new)
         there = Message(self._client_node, self._to_server, syn, none, none, handshake=True)
-        self._network.fly(tape, there, new)
+        came_ns = self._network.fly(tape, there, new)
         back = Message(self._server_node, self._to_client, syn, none, none, handshake=True)
+        taken_ns = self._network.handshake_taken(there, back)
+        full = Label("accept queue full, SYN dropped", "socket", "backpressure")
+        dropped = new & (came_ns != NONE) & (taken_ns > came_ns)
+        tape.advance(taken_ns, self._at(self._server_node, full), dropped)
         came_ns = self._network.fly(tape, back, new)
         wait = self._calls.waits_connected.last_before(asked.client, asked.connect_ended_ns)
         process, node = list(asked.process), self._client_node

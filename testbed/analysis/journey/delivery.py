@@ -67,6 +67,7 @@ class Deliveries:
         self._came_ns = np.append(came_ns, NONE)
         self._critical = self._in_order(count)
         self._again = self._retransmissions()
+        self._handshakes = self._syns()
         self._streams = self._starts()
 
     def _in_order(self, count: int) -> Int64:
@@ -98,6 +99,29 @@ class Deliveries:
             int(one): (sent.row[again[stream == one]], sent.row[first[stream == one]])
             for one in np.unique(stream)
         }
+
+    def _syns(self) -> dict[int, Int64]:
+        """When the SYNs of each stream came, of streams in which more than one did."""
+        syn = (self.host.packets.flags[self._sent.row] & SYN) != 0
+        syn &= self._came_ns[:-1] != NONE
+        stream, came_ns = self._sent.stream[syn], self._came_ns[:-1][syn]
+        several, count = np.unique(stream, return_counts=True)
+        return {int(one): np.sort(came_ns[stream == one]) for one in several[count > 1]}
+
+    def syn_before(self, stream: Int64, t_ns: Int64) -> Int64:
+        """When the last SYN by a time came, of streams in which several did; else NONE.
+
+        Args:
+            stream: numbers of streams, or NONE.
+            t_ns: when each was answered, or NONE.
+        """
+        found = np.full(stream.size, NONE, np.int64)
+        for place in np.flatnonzero(np.isin(stream, list(self._handshakes)) & (t_ns != NONE)):
+            came_ns = self._handshakes[int(stream[place])]
+            before = came_ns[came_ns <= t_ns[place]]
+            if before.size:
+                found[place] = before[-1]
+        return found
 
     def _starts(self) -> dict[int, list[tuple[int, int, bool]]]:
         """Key of a connection's direction -> its streams: first time, number, began with a SYN."""

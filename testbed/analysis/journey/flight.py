@@ -109,6 +109,19 @@ class Network:
         )
         return codes
 
+    def handshake_taken(self, there: Message, back: Message) -> Int64:
+        """When the SYN came that was answered, where others had come before it; else NONE."""
+        taken_ns = np.full(there.stream.size, NONE, np.int64)
+        clients, servers = np.array(there.node), np.array(back.node)
+        for client, server in {*zip(there.node, back.node, strict=True)}:
+            if client in self.deliveries and server in self.deliveries:
+                mine = (clients == client) & (servers == server)
+                stream = np.where(mine, back.stream, NONE)
+                answered_ns = self.deliveries[server].lookup(stream, back.end).first_sent_ns
+                stream = np.where(mine, there.stream, NONE)
+                taken_ns[mine] = self.deliveries[client].syn_before(stream, answered_ns)[mine]
+        return taken_ns
+
     def recovering(
         self, node: str, stream: Int64, started_ns: Int64, ended_ns: Int64
     ) -> Iterator[tuple[int, Label]]:
