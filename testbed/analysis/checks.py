@@ -17,6 +17,7 @@ from testbed.analysis.journey.reading import WAKE_UP
 from testbed.analysis.layers import lateness_ns
 from testbed.analysis.ledger_rows import relay_count
 from testbed.analysis.matching import NONE
+from testbed.analysis.metrics.intervals import covered_ns
 from testbed.analysis.metrics.quantiles import quantiles
 from testbed.analysis.metrics.throughput import PEAK_WINDOW_NS, peak_bit_s
 from testbed.analysis.periods import UNSURE, Periods
@@ -73,14 +74,20 @@ def _reasons(
 
 def _cpu_wait(found: Found) -> Iterator[Reason]:
     manifest, http = found.evidence.manifest, found.table("http")
-    # Of those that people ask about: what waits among the observers costs nobody.
-    others = {one.name for one in manifest.processes if one.kind not in ("server", "load")}
-    shares = {name: share for name, share in manifest.cpu_shares.items() if name not in others}
-    if not shares:
+    if http is None or not http.height:
+        return
+    kinds: dict[str, list[int]] = {}
+    for process in manifest.processes:
+        share = manifest.cpu_shares.get(process.name)
+        # What waits among the observers holds nobody up.
+        if share is not None and process.kind in ("server", "load"):
+            kinds.setdefault(process.kind, []).append(share.waited_ns)
+    if not kinds:
         yield judge.not_made("CPU wait", "the kernel did not say how long processes waited")
-    elif http is not None and http.height:
-        waited_ns = sum(share.waited_ns for share in shares.values())
-        yield machine.cpu_wait(waited_ns, max(1, int(http["latency_ns"].sum())))
+        return
+    waited_ns = sum(sum(waits) / len(waits) for waits in kinds.values())
+    started, ended = (http[name].to_numpy() for name in ("started_ns", "ended_ns"))
+    yield machine.cpu_wait(waited_ns, max(1, covered_ns(started, ended)))
 
 
 def _wake_ups(found: Found, journeys: JourneySummary | None) -> Iterator[Reason]:

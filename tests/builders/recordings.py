@@ -342,7 +342,10 @@ class Run:
             links=[self._link("client-r1"), self._link("r1-server")],
             changes=self.changes,
             probes=[ProbeRecord(layer=name, observed=True) for name in LAYERS],
-            processes=[ProcessRecord(name="relay", kind="relay", node="", about=counts)],
+            processes=[
+                ProcessRecord(name="relay", kind="relay", node="", about=counts),
+                ProcessRecord(name="server", kind="server", node="server", exit_code=0),
+            ],
             clock_start=Clock(at_monotonic_ns=START, offset_ns=OFFSET, uncertainty_ns=50),
             clock_end=Clock(
                 at_monotonic_ns=end, offset_ns=OFFSET + self.drift_ns, uncertainty_ns=50

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from benchmarks.analysis.__main__ import main
 from benchmarks.analysis.measure import DECODING, OURS, TSHARK, Used, argvs, measure, rows
 from benchmarks.analysis.table import table
 from testbed.errors import RunError
+from tests.support.people import REPOSITORY, environment
 
 
 def used(subject: str, wall_s: float, cpu_s: float, memory_bytes: int = 10**8) -> Used:
@@ -60,7 +63,17 @@ def test_tshark_reads_every_capture(tmp_path: Path) -> None:
 
 def test_a_child_is_measured_by_itself() -> None:
     work = "x = bytearray(64 * 2**20)\nwhile __import__('time').process_time() < 0.2: pass"
-    found = measure("busy", [[sys.executable, "-c", work]])
+    # By a small process: until it calls exec, a child counts its parent's memory as its own.
+    program = (
+        "import sys, msgspec; from benchmarks.analysis.measure import measure; "
+        "found = measure('busy', [[sys.executable, '-c', sys.argv[1]]]); "
+        "print(msgspec.json.encode(found).decode())"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, work],
+        env=environment(), cwd=REPOSITORY, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    found = msgspec.json.decode(done.stdout, type=Used)
     assert found.cpu_s >= 0.2
     assert found.wall_s >= 0.2
     assert 64 * 2**20 < found.memory_bytes < 2**30

@@ -13,7 +13,7 @@ from testbed.analysis.decode.schema import empty
 from testbed.analysis.metrics import binomial, delay, loss, reordering, throughput
 from testbed.analysis.metrics.event_loop import loop_load
 from testbed.analysis.metrics.http import http_summary, overtaken_responses
-from testbed.analysis.metrics.intervals import held_ns, peak_overlap
+from testbed.analysis.metrics.intervals import covered_ns, held_ns, peak_overlap
 from testbed.analysis.metrics.quantiles import delay_quantiles, nearest_rank, quantiles
 from testbed.analysis.metrics.socket import accept_queue_full_ns, peak_fill_ratio, time_full_ns
 from testbed.events.http import HttpRequest
@@ -286,3 +286,18 @@ def test_responses_that_end_out_of_order() -> None:
 def test_no_requests_are_no_rates() -> None:
     found = http_summary(empty(HttpRequest))
     assert (found.requests, found.request_rate_per_s, found.latency_ns) == (0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("spans", "expected"),
+    [
+        ([], 0),
+        ([(5, 10)], 5),
+        ([(0, 10), (5, 12), (20, 23)], 15),
+        ([(5, 6), (0, 10)], 10),
+        ([(0, 10), (2, 3), (4, 12)], 12),
+    ],
+)
+def test_how_long_something_was_under_way(spans: list[tuple[int, int]], expected: int) -> None:
+    started, ended = np.array(spans, np.int64).reshape(-1, 2).T
+    assert covered_ns(started, ended) == expected

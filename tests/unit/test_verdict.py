@@ -266,7 +266,7 @@ def test_wake_ups(ratios: dict[str, float], expected: str, where: str) -> None:
 
 @pytest.mark.parametrize(
     ("waited", "expected"),
-    [(0, "faithful"), (100, "faithful"), (101, "degraded"), (501, "invalid")],
+    [(0, "faithful"), (500, "faithful"), (501, "degraded"), (1001, "invalid")],
 )
 def test_cpu_wait(waited: int, expected: str) -> None:
     assert machine.cpu_wait(waited, 1000).status == expected

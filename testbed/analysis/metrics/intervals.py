@@ -22,6 +22,14 @@ def peak_overlap(started: Times, ended: Times) -> int:
     return int(np.cumsum(change[order]).max(initial=0))
 
 
+def covered_ns(started: Times, ended: Times) -> int:
+    """How long at least one of these intervals was open."""
+    order = np.argsort(started, kind="stable")
+    started, ended = started[order], np.maximum.accumulate(ended[order])
+    before = np.append(started[:1], ended[:-1])
+    return int(np.maximum(ended - np.maximum(started, before), 0).sum())
+
+
 def held_ns(t_ns: Times, group: npt.NDArray[np.generic], holds: npt.NDArray[np.bool_]) -> int:
     """How long `holds` was true, each sample standing until the next one of its group.
 
