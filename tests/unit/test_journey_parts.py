@@ -13,10 +13,12 @@ import pytest
 from testbed.analysis.captures import addresses
 from testbed.analysis.journey.calls import Call, Connections, SystemCalls, Transfers, Waits
 from testbed.analysis.journey.delivery import Deliveries
-from testbed.analysis.journey.exchange import slot_until
+from testbed.analysis.journey.exchange import MOST_STREAMS, Streams, shared_waits_of, slot_until
 from testbed.analysis.journey.limits import PeerLimits
 from testbed.analysis.journey.loops import Loops
 from testbed.analysis.journey.recovery import FAST, PROBE, TIMEOUT, UNKNOWN, judge
+from testbed.analysis.journey.stage import Label
+from testbed.analysis.journey.tape import Intervals
 from testbed.analysis.matching import NONE
 from testbed.analysis.metrics.streams import connection_key, connection_keys
 from testbed.units import NS_PER_MS
@@ -116,6 +118,72 @@ class TestPool:
             self.process, array(0, 10, 150, 20), array(1, 11, 151, NONE), array(100, 200, 300, 400)
         )
         assert until.tolist() == [NONE, NONE, NONE, NONE]
+
+
+class TestStreams:
+    """What requests that share an HTTP/2 connection wait for before theirs can begin."""
+
+    @staticmethod
+    def made(**columns: list[int | None]) -> pl.DataFrame:
+        names = ("connect_ended_ns", "tls_ended_ns", "settings_ns")
+        size = len(next(iter(columns.values())))
+        return pl.DataFrame(
+            {name: pl.Series(columns.get(name, [None] * size), dtype=pl.Int64) for name in names}
+        )
+
+    def test_they_wait_for_the_connection_and_then_for_the_settings(self) -> None:
+        table = self.made(
+            connect_ended_ns=[40, None, None],
+            tls_ended_ns=[80, None, None],
+            settings_ns=[120, None, None],
+        )
+        found = Streams(
+            table, array(5, 5, 5), array(0, 1, 300), array(2, 121, 301), array(130, 160, 340)
+        )
+        assert found.connected_ns.tolist() == [NONE, 80, NONE]
+        assert found.until_ns.tolist() == [NONE, 120, NONE]
+
+    def test_another_connection_is_nothing_to_them(self) -> None:
+        table = self.made(connect_ended_ns=[40, None], settings_ns=[60, None])
+        found = Streams(table, array(5, NONE), array(0, 1), array(2, 50), array(100, 100))
+        assert found.connected_ns.tolist() == found.until_ns.tolist() == [NONE, NONE]
+
+    def test_beyond_the_most_at_once_one_waits_for_the_end_of_another(self) -> None:
+        others = MOST_STREAMS
+        started, acquired = [0] * others + [10], [1] * others + [51]
+        ended = [50, *[200] * (others - 1), 300]
+        connection = array(*[7] * (others + 1))
+        found = Streams(
+            self.made(settings_ns=[None] * (others + 1)),
+            connection, array(*started), array(*acquired), array(*ended),
+        )  # fmt: skip
+        assert found.until_ns.tolist() == [NONE] * others + [50]
+
+
+class TestSharedWaits:
+    waits = Waits(array(1, 1, 2), Call(array(10, 30, 10), array(20, 40, 20)))
+    label = Label("send buffer full", "socket", "backpressure")
+
+    def test_each_is_every_requests_that_needed_the_socket_meanwhile(self) -> None:
+        found = shared_waits_of(
+            self.waits, array(1, 1, 1, 2, NONE, 1), array(0, 15, 20, 0, 0, NONE),
+            array(50, 35, 30, 9, 50, 50), self.label,
+        )  # fmt: skip
+        pairs = zip(found.request.tolist(), found.started_ns.tolist(), strict=True)
+        assert sorted(pairs) == [(0, 10), (0, 30), (1, 10), (1, 30)]
+        assert found.label == self.label
+
+    def test_without_waits_there_are_none(self) -> None:
+        empty = Waits(array(), Call(array(), array()))
+        found = shared_waits_of(empty, array(1), array(0), array(9), self.label)
+        assert found.request.size == found.started_ns.size == 0
+
+    def test_what_of_them_lies_in_others_of_the_same_request(self) -> None:
+        waits = Intervals(array(0, 0, 1), array(10, 30, 10), array(20, 40, 20), self.label)
+        sends = Intervals(array(0, 0, 2), array(5, 18, 0), array(12, 35, 99), self.label)
+        found = waits.during(sends)
+        spans = zip(found.request, found.started_ns, found.ended_ns, strict=True)
+        assert sorted(spans) == [(0, 10, 12), (0, 18, 20), (0, 30, 35)]
 
 
 class TestLoops:
