@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
@@ -19,11 +19,11 @@ from typing import Final
 import pytest
 
 from testbed import Link, Load, Recording, Scenario, run
-from testbed.recording.progress import LoadProgress, Progress
+from testbed.recording.progress import LoadProgress, Phase, Progress
 from tests.support.process_table import MARK, the_one
 from tests.support.runs import manifest_of
 
-SPINNERS: Final = 4 * (os.cpu_count() or 1)
+SPINNERS: Final = 12 * (os.cpu_count() or 1)
 PAUSE_S: Final = 0.5
 """Of 2 s of load: far more than a hundredth of the packets, which p99 is about."""
 
@@ -56,28 +56,40 @@ def paused(mark: str, words: str, seconds: float) -> Callable[[Progress], None]:
     return listen
 
 
-@pytest.fixture
-def busy_machine() -> Iterator[None]:
-    """Every CPU has four others that want it."""
-    with ExitStack() as ending:
-        for _ in range(SPINNERS):
-            spinner = subprocess.Popen([sys.executable, "-c", "while True: pass"])
-            ending.callback(spinner.wait)
-            ending.callback(spinner.kill)
-        yield
+def crowded(ending: ExitStack) -> Callable[[Progress], None]:
+    """A listener that makes others want every CPU, from the load's beginning to its end.
+
+    Each in a session of its own, as the testbed's processes are: CPU time is shared among sessions
+    first (sched(7), "The autogroup feature"), and one session of many would be one competitor.
+    """
+    spinners: list[subprocess.Popen[bytes]] = []
+
+    def listen(event: Progress) -> None:
+        if isinstance(event, LoadProgress) and not spinners:
+            for _ in range(SPINNERS):
+                spinner = subprocess.Popen(
+                    [sys.executable, "-S", "-c", "while True: pass"], start_new_session=True
+                )
+                spinners.append(spinner)
+                ending.callback(spinner.wait)
+                ending.callback(spinner.kill)
+        elif isinstance(event, Phase) and spinners:
+            ending.close()
+
+    return listen
 
 
-def test_an_overloaded_machine(busy_machine: None, tmp_path: Path) -> None:
+def test_an_overloaded_machine(tmp_path: Path) -> None:
     scenario = Scenario(
         topology="single_bottleneck",
         app="hello",
         link=Link(capacity="10mbit", delay="5ms"),
-        load=Load(users=4, requests=120),
+        load=Load(users=4, duration="3s"),
         seed=7,
     )
-    recording = run(scenario, tmp_path / "run")
-    machine = statuses(recording, "CPU wait") | statuses(recording, "wake-ups")
-    assert machine & {"degraded", "invalid"}
+    with ExitStack() as ending:
+        recording = run(scenario, tmp_path / "run", crowded(ending))
+    assert statuses(recording, "CPU wait") <= {"degraded", "invalid"}
     assert not recording.summary.verdict.faithful
     shares = manifest_of(recording.root).cpu_shares
     assert set(shares) >= {"client", "server", "relay", "sampler", "capture.r1"}
