@@ -10,8 +10,8 @@ Rules:
 - A certificate names what clients connect to: the server's address, and its node's name.
 
 Why not from the seed: keys from a known seed are known keys, and nothing that is measured depends
-on their bits. ECDSA with P-256 (trustme's own choice) keeps the server's first flight within two
-segments.
+on their bits. With ECDSA and P-256, trustme's own choice, the server's flight is one segment (937
+bytes with TLS 1.3).
 """
 
 from __future__ import annotations
