@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from testbed.recording.layout import Layout
@@ -56,6 +57,16 @@ def test_a_run_is_complete_and_loses_what_the_seed_says(shared_root: Path) -> No
     assert lost[0] == lost[1]
     sent_to_server = [f for f in captured.frames if f.source_mac == "02:00:00:00:02:01"]
     assert len(numbers(theirs, "delivered")) == len(sent_to_server)
+
+
+def test_with_tls_the_server_gets_its_key() -> None:
+    with home_of_ordinary_user() as home:
+        done = run_as_user([*run_argv(home / "out", 20), "--tls", "--http", "2"], home)
+        assert done.returncode in (0, 5), done.stderr
+        requests = pl.read_parquet(Layout(home / "out").events("http"))
+        assert requests["failure"].drop_nulls().to_list() == []
+        assert requests["tls_ended_ns"].drop_nulls().len() == 1
+        assert {process.exit_code for process in manifest_of(home / "out").processes} == {0}
 
 
 def test_a_seed_decides_about_loss_for_a_user_in_another_project() -> None:
