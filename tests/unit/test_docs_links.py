@@ -149,12 +149,17 @@ def test_every_parameter_of_tclink_is_documented() -> None:
     assert sorted(row[0].strip("`") for row in rows) == sorted([*tclink.KEYS, "delay", "loss"])
 
 
+FLAGS = ("tls",)
+"""Options of these commands that take no value."""
+
+
 def test_every_command_of_the_page_is_read() -> None:
     commands = re.findall(r"^    \./tb run (.*)$", section(COMMAND_LINE, "`run`"), re.MULTILINE)
     assert len(commands) >= 4
     for command in commands:
         target, *words = shlex.split(command)
-        options: dict[str, Any] = {}
+        options: dict[str, Any] = {key: True for key in FLAGS if f"--{key}" in words}
+        words = [word for word in words if word.removeprefix("--") not in FLAGS]
         for name, value in zip(words[::2], words[1::2], strict=True):
             key = name.removeprefix("--").replace("-", "_")
             if key in ("links", "schedule"):
