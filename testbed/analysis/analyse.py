@@ -16,6 +16,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Final
 
 import msgspec
 import polars as pl
@@ -147,6 +148,10 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
     )
 
 
+_SAMPLED: Final = ("nic", "qdisc", "ip", "tcp", "tcp_counters", "socket")
+"""Tables out of samples; their layers are observed by captures and tracepoints as well."""
+
+
 def _gaps(evidence: Evidence) -> list[str]:
     """What a layer that was to be observed lacks, in words.
 
@@ -156,10 +161,13 @@ def _gaps(evidence: Evidence) -> list[str]:
     captured = any(
         probe.layer == "link" and "captures" in probe.sources for probe in evidence.manifest.probes
     )
+    sampled = any("inet_diag TCP_INFO" in probe.sources for probe in evidence.manifest.probes)
     gaps = []
     for name, why in sorted(evidence.missing.items()):
         group = name.partition(".")[0]
         wanted = captured if group == "captures" else group == "relay" or group in observed
+        if group in _SAMPLED:
+            wanted = wanted and sampled
         if wanted:
             gaps.append(why)
     return list(dict.fromkeys(gaps))

@@ -91,8 +91,9 @@ def _cpu_wait(found: Found) -> Iterator[Reason]:
 
 
 def _wake_ups(found: Found, journeys: JourneySummary | None) -> Iterator[Reason]:
-    """Only where system calls and captures tell when data came and when it was read."""
-    if journeys is None or found.table("syscall") is None or not found.evidence.captures:
+    """Only where captures tell when data came, and event loops when they looked for it."""
+    tables = [found.table(name) for name in ("syscall", "event_loop")]
+    if journeys is None or not found.evidence.captures or any(one is None for one in tables):
         return
     ratios = {
         at.quantile: sum(one.ratio for one in at.stages if one.stage == WAKE_UP)

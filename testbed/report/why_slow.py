@@ -98,7 +98,9 @@ def render(found: JourneySummary) -> RenderableType:
                 scale.percent(round(one.ratio, 3)),
                 Text(clean(words(one)), style=STYLES.get(one.kind, "default")),
             )
-    return Group(table, Text(sentence(found), style="dim"))
+    around = scale.listed([scale.count(at.requests) for at in found.why_slow])
+    note = f"Shares of the {around} requests around them. {sentence(found)}"
+    return Group(table, Text(note, style="dim"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,10 @@ class Loops:
                 mine["ended_ns"].to_numpy().astype(np.int64),
             )
 
+    def observed(self, process: Sequence[str | None]) -> npt.NDArray[np.bool_]:
+        """Whether each process's loop was."""
+        return np.array([name in self._waits for name in process], np.bool_)
+
     def idle_ns(self, process: Sequence[str | None], from_ns: Int64, to_ns: Int64) -> Int64:
         """How long each process waited for I/O within a time; NONE: it was not observed."""
         idle = np.full(from_ns.size, NONE, np.int64)

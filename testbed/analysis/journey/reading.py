@@ -28,6 +28,10 @@ WAKE_UP: Final = "wake-up"
 yet."""
 
 _UNTIL_IT_RUNS: Final = Label("until the task runs", "event_loop", "scheduling")
+_UNTIL_IT_IS_READ: Final = Label(
+    "until it is read", "syscall", "scheduling", note="event loop not observed"
+)
+"""All of these together, and whatever the reader made it wait for: nobody saw the event loop."""
 
 Int64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -67,10 +71,11 @@ def read(
         return tape.codes(label, node)
 
     idle_ns = loops.idle_ns(process, tape.cursor_ns, call.started_ns)
+    seen = loops.observed(process)
     left = ~waiting & ((idle_ns == NONE) | (idle_ns * 2 > call.started_ns - tape.cursor_ns))
     unread = labels(Label("unread in the receive buffer", "socket", "backpressure"))
-    unheard = labels(_UNTIL_IT_RUNS)
-    tape.advance(call.started_ns, np.where(left, unread, unheard), applies & ~waiting)
+    unheard = np.where(seen, labels(_UNTIL_IT_RUNS), labels(_UNTIL_IT_IS_READ))
+    tape.advance(call.started_ns, np.where(left & seen, unread, unheard), applies & ~waiting)
     tape.advance(call.ended_ns, labels(Label("recv", "syscall", "work")), applies)
 
 
@@ -100,10 +105,12 @@ def wake(
     # A poll beyond that is not the one that found it.
     polled = waiting & (poll.ended_ns != NONE) & (poll.ended_ns <= runs_ns)
     busy = polled & (poll.started_ns > came_ns)
+    seen = loops.observed(process)
     for to_ns, mine, label in (
         (poll.started_ns, busy, Label("event loop busy", "event_loop", "scheduling")),
         (poll.ended_ns, polled, Label(WAKE_UP, "syscall", "scheduling")),
-        (runs_ns, waiting & (runs_ns != NONE), _UNTIL_IT_RUNS),
+        (runs_ns, waiting & (runs_ns != NONE) & seen, _UNTIL_IT_RUNS),
+        (runs_ns, waiting & (runs_ns != NONE) & ~seen, _UNTIL_IT_IS_READ),
     ):
         codes = tape.codes(label, node)
         tape.advance(np.where(mine, to_ns, NONE), codes, mine)
