@@ -31,9 +31,9 @@ wake-up takes of any latency that a network makes, and of half of it the machine
 CPU_WAIT_DEGRADED: Final = 0.5
 CPU_WAIT_INVALID: Final = 1.0
 """Share of the time with requests under way in which a server, and a client, was ready to run and
-had no CPU; both added. On two CPUs it is 0.06 for four users over 40 ms with nothing else running,
-0.31 for eight users without a delay, who fill both CPUs by themselves, and 0.57 for the former
-beside eight others that want the CPUs: their p99 is then 40 % higher. From 1 on there was, on
+had no CPU; both added. On two CPUs with little else running it was 0.02 to 0.08 for four users over
+40 ms and 0.31 for eight users without a delay; with other work, 0.57 for the former beside eight
+more that wanted the CPUs, and their p99 was 40 % higher. From 1 on there was, on
 average, always one that waited."""
 
 
