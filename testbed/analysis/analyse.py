@@ -25,6 +25,7 @@ from testbed.analysis.checks import judge_run
 from testbed.analysis.crossings import Passage, crossing_table, passages
 from testbed.analysis.decode.link import decode_link
 from testbed.analysis.evidence import Evidence, load
+from testbed.analysis.expectations import judge_expectations
 from testbed.analysis.following import follow
 from testbed.analysis.found import Found
 from testbed.analysis.hosts import host_streams
@@ -135,7 +136,7 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
         links.setdefault(passage.way.link.name, {})[passage.way.name] = direction
     slow = None if travelled is None else journey_summary(travelled)
     missing = [f"not in the recording: {why}" for why in _gaps(evidence)]
-    return Summary(
+    summary = Summary(
         state=manifest.state,
         failure=manifest.failure,
         verdict=judge_run(found, rows, http, links, slow),
@@ -151,6 +152,8 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
         observing=observing(evidence),
         warnings=[*manifest.warnings, *evidence.damage, *evidence.notes, *missing],
     )
+    judged = judge_expectations(manifest.scenario.expect, msgspec.to_builtins(summary))
+    return msgspec.structs.replace(summary, expectations=judged)
 
 
 _SAMPLED: Final = ("nic", "qdisc", "ip", "tcp", "tcp_counters", "socket")
