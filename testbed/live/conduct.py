@@ -174,7 +174,7 @@ class Experiment:
         if untraced := tracer.wait_for_tracer(processes):
             self._note(probes=self._probe_records(plan, untraced))
             self._warn(f"no tracepoints: {untraced}")
-        workload.wait_for_servers(processes, self._stopped, authority)
+        workload.wait_for_servers(processes, plan, self._stopped, authority)
         clients.wait_until_ready(self._stopped)
         return clients
 

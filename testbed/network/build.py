@@ -2,12 +2,7 @@
 
 Order, and why: sysctls first, so that no interface ever speaks IPv6 by itself; offloads before
 queues, so that no queue ever sees a super-packet; routes with the congestion control on them
-(below); read-back last.
-
-Congestion control: a namespace may set its sysctl only to what the machine's
-net.ipv4.tcp_allowed_congestion_control lists (net/ipv4/tcp_cong.c), and a socket needs
-CAP_NET_ADMIN for others. A route's ``congctl`` is under neither rule, holds for both ends of a
-connection and needs no word from the application.
+(`testbed.network.ip_lines`); read-back last.
 """
 
 from __future__ import annotations
@@ -19,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from testbed.errors import MachineError, ReadBackError, ToolError
-from testbed.network import kernel_wire, nodes, shaping
+from testbed.network import ip_lines, kernel_wire, nodes, shaping
 from testbed.network.nodes import Mininet
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.tools import Toolbox
@@ -34,18 +29,8 @@ OFFLOADS: Final = {
 """What is turned off, ethtool's short name and the name it reads back with; tx, so that checksums
 are real ones.
 """
-TAP_RING_FRAMES: Final = 10_000
-"""txqueuelen of a TAP device: its ring towards the relay; a frame that finds it full is the
-emulator's overflow.
-"""
 _NEEDED_WORDS: Final = {"red": ("limit", "60000", "avpkt", "1000", "bandwidth", "10mbit")}
 """What a qdisc cannot be tried without."""
-_QUIET: Final = {
-    "net.ipv6.conf.all.disable_ipv6": "1",
-    "net.ipv6.conf.default.disable_ipv6": "1",
-    "net.ipv4.conf.all.rp_filter": "0",
-    "net.ipv4.conf.default.rp_filter": "0",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +61,7 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
     _check_mnexec(tools)
     check_qdiscs(tools, plan)
     # The sandbox's own namespace too: the inner ends of kernel wires lie in it.
-    tools.run(["sysctl", "-q", "-w", *_words(_QUIET)])
+    tools.run(["sysctl", "-q", "-w", *_words(ip_lines.QUIET)])
     mininet = nodes.start_nodes(plan)
     for node in plan.nodes:
         tools.remember(["ip", "netns", "add", node.name])
@@ -92,7 +77,10 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
             tools.batch(["ip", "-n", node.name], _bridge_lines(node))
         for interface in node.interfaces:
             _offloads_off(tools, ["ip", "netns", "exec", node.name], interface.name)
-        tools.batch(["ip", "-n", node.name], _address_lines(plan, node, congestion_control))
+        tools.batch(["ip", "-n", node.name], ip_lines.lines(plan, node, congestion_control))
+        if plan.ip == 6 and node.role == "router":
+            sysctls = _words(ip_lines.FORWARDING)
+            tools.run(["ip", "netns", "exec", node.name, "sysctl", "-q", "-w", *sysctls])
         tools.batch(["tc", "-n", node.name], _tc_lines(plan, node))
     for index, link in enumerate(plan.links):
         if link.wire == "kernel":
@@ -147,12 +135,12 @@ def _check_congestion_control(name: str) -> None:
 
 
 def sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
-    """The sysctls of a node, as they are set and as they must read back."""
-    forwards = {"net.ipv4.ip_forward": "1" if node.role == "router" else "0"}
+    """The sysctls of a node before it has interfaces, as set and as they must read back."""
+    settings = ip_lines.sysctls(plan, node)
     if node.role == "switch" or not _marks(plan):
-        return {**_QUIET, **forwards}
+        return settings
     # Both ends must ask for it (RFC 3168, 6.1.1); Linux only answers unless it is told (tcp(7)).
-    return {**_QUIET, **forwards, "net.ipv4.tcp_ecn": "1"}
+    return {**settings, "net.ipv4.tcp_ecn": "1"}
 
 
 def _marks(plan: NetworkPlan) -> bool:
@@ -200,34 +188,6 @@ def _offloads_off(tools: Toolbox, prefix: list[str], device: str) -> None:
     tools.run([*prefix, "ethtool", "-K", device, *words])
 
 
-def _address_lines(plan: NetworkPlan, node: NodePlan, congestion_control: str) -> list[str]:
-    lines = ["link set lo up"]
-    relayed = {link.name for link in plan.links if link.wire == "relay"}
-    for interface in node.interfaces:
-        queue = f" txqueuelen {TAP_RING_FRAMES}" if interface.link in relayed else ""
-        lines.append(f"link set {interface.name} address {interface.mac}{queue}")
-        if node.role == "switch":
-            lines.append(f"link set {interface.name} master {node.name}")
-        address = node.addressing.address_of.get(interface.name)
-        if address is not None:
-            # noprefixroute: the prefix's route is added below, with its congestion control.
-            lines.append(f"addr add {address} dev {interface.name} noprefixroute")
-        lines.append(f"link set {interface.name} up")
-    if node.role == "switch":
-        return [*lines, f"link set {node.name} up"]
-    for route in node.addressing.routes:
-        via = f"via {route.via} " if route.via else ""
-        lines.append(
-            f"route add {route.prefix} {via}dev {route.interface} congctl {congestion_control}"
-        )
-    macs = {i.name: i.mac for other in plan.nodes for i in other.interfaces}
-    return lines + [
-        f"neigh add {neighbour.address} lladdr {macs[neighbour.owner_interface]} "
-        f"dev {neighbour.interface} nud permanent"
-        for neighbour in node.addressing.neighbours
-    ]
-
-
 def _tc_lines(plan: NetworkPlan, node: NodePlan) -> list[str]:
     ways = (way for link in plan.links for way in (link.forward, link.reverse))
     return [line for way in ways if way.sender == node.name for line in shaping.tc_commands(way)]
@@ -236,12 +196,14 @@ def _tc_lines(plan: NetworkPlan, node: NodePlan) -> list[str]:
 def _read_back(tools: Toolbox, plan: NetworkPlan, node: NodePlan, congestion_control: str) -> Node:
     inside = ["ip", "netns", "exec", node.name]
     wanted = sysctls_of(plan, node)
+    if plan.ip == 6 and node.role == "router":
+        wanted |= ip_lines.FORWARDING
     values = tools.run([*inside, "sysctl", "-n", *wanted], remember=False).split()
     sysctls = dict(zip(wanted, values, strict=True))
     for name, value in wanted.items():
         _same(node.name, name, value, sysctls[name])
     _check_queues(tools, plan, node)
-    _check_routes(tools, node, congestion_control)
+    _check_routes(tools, plan, node, congestion_control)
     links = {item["ifname"]: item for item in _json(tools, ["ip", "-n", node.name, "-j", "addr"])}
     interfaces = []
     for interface in node.interfaces:
@@ -287,10 +249,13 @@ def _check_queues(tools: Toolbox, plan: NetworkPlan, node: NodePlan) -> None:
             shaping.check_read_back(way, qdiscs, classes)
 
 
-def _check_routes(tools: Toolbox, node: NodePlan, congestion_control: str) -> None:
+def _check_routes(
+    tools: Toolbox, plan: NetworkPlan, node: NodePlan, congestion_control: str
+) -> None:
     if node.role == "switch":
         return
-    text = tools.run(["ip", "-n", node.name, "route", "show"], remember=False)
+    argv = ["ip", "-n", node.name, f"-{plan.ip}", "-oneline", "route", "show"]
+    text = tools.run(argv, remember=False)
     for line in text.splitlines():
         if f"congctl {congestion_control}" not in line:
             raise ReadBackError(
