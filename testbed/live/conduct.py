@@ -37,6 +37,7 @@ from testbed.live.orders import Orders
 from testbed.live.processes import Processes
 from testbed.network import kernel_wire
 from testbed.network.build import Network, build
+from testbed.network.carrier import wait_until_up
 from testbed.network.plan import NetworkPlan, make_plan
 from testbed.network.tools import Toolbox
 from testbed.network.topology import Topo, load_topology
@@ -174,7 +175,8 @@ class Experiment:
         if untraced := tracer.wait_for_tracer(processes):
             self._note(probes=self._probe_records(plan, untraced))
             self._warn(f"no tracepoints: {untraced}")
-        workload.wait_for_servers(processes, self._stopped, authority)
+        workload.wait_for_servers(processes, plan, self._stopped, authority)
+        wait_until_up(plan)
         clients.wait_until_ready(self._stopped)
         return clients
 

@@ -58,14 +58,15 @@ def start_servers(
     for node in plan.with_role("server"):
         descriptors = _segments(layout, config, node.name, ("event_loop", "syscall", "asgi"))
         if authority is not None:
-            names = [node.name, plan.address(node.name)]
+            addresses = {plan.address(node.name), plan.asked_at(node.name)}
+            names = [node.name, *sorted(addresses)]
             descriptors["tls"] = authority.issue(names, server_user())
         told = ServerConfig(
             name=node.name,
             node=node.name,
             app=config.scenario.app,
             directory=config.directory,
-            hosts=["0.0.0.0"],
+            hosts=["0.0.0.0" if plan.ip == 4 else "::"],
             port=PORT,
             backlog=config.scenario.backlog,
             http=config.scenario.http,
@@ -84,7 +85,10 @@ def start_servers(
 
 
 def wait_for_servers(
-    processes: Processes, stopped: Callable[[], bool], authority: Certificates | None = None
+    processes: Processes,
+    plan: NetworkPlan,
+    stopped: Callable[[], bool],
+    authority: Certificates | None = None,
 ) -> None:
     """Returns when every server accepts connections, tried from within its own host.
 
@@ -100,12 +104,13 @@ def wait_for_servers(
             raise Interrupted("stopped while the server was starting")
         time.sleep(seconds)
 
+    here = "127.0.0.1" if plan.ip == 4 else "::1"
     for server in processes.of_kind("server"):
 
         def connect(node: str = server.node) -> None:
             with (
                 visiting(of_node(node)),
-                socket.create_connection(("127.0.0.1", PORT), timeout=1) as connection,
+                socket.create_connection((here, PORT), timeout=1) as connection,
             ):
                 if authority is not None:
                     authority.greet(connection, node)
@@ -120,6 +125,11 @@ def wait_for_servers(
         )
 
 
+def authority_of(address: str) -> str:
+    """Where a server listens, as in a URL (RFC 3986, 3.2.2): ``[fd00::1]:8000``."""
+    return f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
+
+
 def start_clients(
     processes: Processes,
     layout: Layout,
@@ -132,17 +142,15 @@ def start_clients(
     With as many clients as servers each client has its own server, otherwise every client asks all
     in turn.
     """
-    clients, servers = plan.with_role("client"), plan.with_role("server")
     scheme = "http" if authority is None else "https"
-    urls = [f"{scheme}://{plan.address(server.name)}:{PORT}" for server in servers]
     pipes: dict[int, ManagedProcess] = {}
-    for index, node in enumerate(clients):
+    for node in plan.with_role("client"):
         descriptors = _segments(layout, config, node.name, ("event_loop", "syscall", "http"))
         read, write = os.pipe2(os.O_CLOEXEC)
         told = LoadConfig(
             name=node.name,
             node=node.name,
-            base_urls=[urls[index]] if len(clients) == len(servers) else urls,
+            base_urls=[f"{scheme}://{authority_of(to)}" for to in plan.asked_by(node.name)],
             load=config.scenario.load,
             http=config.scenario.http,
             ca_pem=None if authority is None else authority.ca_pem,

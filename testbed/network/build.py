@@ -2,16 +2,11 @@
 
 Order, and why: sysctls first, so that no interface ever speaks IPv6 by itself; offloads before
 queues, so that no queue ever sees a super-packet; routes with the congestion control on them
-(below); read-back last.
+(`testbed.network.commands`); read-back last.
 
 A network of hundreds of nodes is to stand within seconds, so a node costs few processes: one ip
 that sets and shows, one or two tc. Namespaces, sysctls and offloads are system calls. Nodes do not
 depend on one another once the pairs between them are made: each CPU builds one at a time.
-
-Congestion control: a namespace may set its sysctl only to what the machine's
-net.ipv4.tcp_allowed_congestion_control lists (net/ipv4/tcp_cong.c), and a socket needs
-CAP_NET_ADMIN for others. A route's ``congctl`` is under neither rule, holds for both ends of a
-connection and needs no word from the application.
 """
 
 from __future__ import annotations
@@ -110,16 +105,24 @@ def _build_node(
 ) -> Node:
     """Sets and reads back all that lies within one node."""
     lines = commands.node_lines(plan, node, macs, congestion_control)
-    shows = ["addr show", "route show", "neigh show nud permanent"]
-    links, routes, neighbours = tools.settle(["ip", "-n", node.name], lines, shows)
+    shows = ["addr show", "neigh show nud permanent"]
+    if plan.ip == 4:
+        shows.append("route show")
+    links, neighbours, *routes = tools.settle(["ip", "-n", node.name], lines, shows)
+    if plan.ip == 6:  # a batch has one family
+        routes = tools.settle(["ip", "-n", node.name, "-6"], [], ["route show"])
     addresses = read_back.addresses_of(plan, node, links)
     if node.role != "switch":
-        read_back.check_routes(node, routes, congestion_control)
+        read_back.check_routes(node, routes[0], congestion_control)
         read_back.check_neighbours(node, macs, neighbours)
     with netns.visiting(netns.of_node(node.name)):
         names = [interface.name for interface in node.interfaces]
         off = offloads.switch_off(tools, names, node=node.name)
-        settings = sysctls.read_back(sysctls.sysctls_of(plan, node), node=node.name)
+        forwarding = sysctls.forwarding(plan, node)
+        if forwarding:
+            sysctls.write(tools, forwarding, node=node.name)
+        wanted = {**sysctls.sysctls_of(plan, node), **forwarding}
+        settings = sysctls.read_back(wanted, node=node.name)
     _make_queues(tools, plan, node)
     interfaces = [
         Interface(

@@ -52,16 +52,28 @@ def check_routes(
         found: ``ip -j route show``.
         congestion_control: that every route must have.
     """
-    wanted = {(r.prefix, r.interface, r.via): congestion_control for r in node.addressing.routes}
-    got = {(r["dst"], r["dev"], r.get("gateway")): _congestion_control(r) for r in found}
-    for (prefix, interface, via), name in wanted.items():
-        where = f"route to {prefix} by {via or interface}"
-        if (prefix, interface, via) not in got:
+    got = {(r["dst"], _ways(r)): _congestion_control(r) for r in found}
+    for route in node.addressing.routes:
+        where = f"route to {route.prefix} by {route.via or route.interface}"
+        key = (_destination(route.prefix), frozenset(route.ways))
+        if key not in got:
             raise ReadBackError(
                 f"{node.name}: no {where} after it was set", where=node.name, wanted=where, got=None
             )
-        _same(node.name, f"congctl of the {where}", name, got[prefix, interface, via])
-    _same(node.name, "number of routes", len(wanted), len(found))
+        _same(node.name, f"congctl of the {where}", congestion_control, got[key])
+    _same(node.name, "number of routes", len(node.addressing.routes), len(found))
+
+
+def _destination(prefix: str) -> str:
+    """A prefix as ip shows it."""
+    address, _, bits = prefix.partition("/")
+    if bits == "0":
+        return "default"
+    return address if bits == ("128" if ":" in address else "32") else prefix
+
+
+def _ways(route: Mapping[str, Any]) -> frozenset[tuple[str, str | None]]:
+    return frozenset((hop["dev"], hop.get("gateway")) for hop in route.get("nexthops", [route]))
 
 
 def _congestion_control(route: Mapping[str, Any]) -> str | None:

@@ -21,17 +21,45 @@ QUIET: Final = {
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "0",
 }
-"""Of every namespace, so that no interface ever speaks IPv6 by itself."""
+"""Where nothing speaks IPv6."""
+_IPV6: Final = {
+    "net.ipv6.conf.all.disable_ipv6": "0",
+    "net.ipv6.conf.default.disable_ipv6": "0",
+    "net.ipv6.conf.default.accept_ra": "0",
+    "net.ipv6.conf.default.autoconf": "0",
+    "net.ipv6.conf.default.router_solicitations": "0",
+    "net.ipv6.conf.default.accept_dad": "0",
+    "net.ipv6.conf.default.dad_transmits": "0",
+    "net.ipv6.conf.default.addr_gen_mode": "1",
+    "net.ipv6.conf.all.forwarding": "0",
+}
+"""Where IPv6 is spoken and nothing is said unasked; addr_gen_mode 1: no address by itself."""
+_FORWARDING: Final = {"net.ipv6.conf.all.forwarding": "1"}
 _ROOT: Final = Path("/proc/sys")
 
 
 def sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
-    """The sysctls of a node, as they are set and as they must read back."""
-    forwards = {"net.ipv4.ip_forward": "1" if node.role == "router" else "0"}
-    if node.role == "switch" or not plan.marks:
-        return {**QUIET, **forwards}
-    # Both ends must ask for it (RFC 3168, 6.1.1); Linux only answers unless it is told (tcp(7)).
-    return {**QUIET, **forwards, "net.ipv4.tcp_ecn": "1"}
+    """The sysctls of a node before it has interfaces, as they are set and must read back."""
+    if plan.ip == 4 or node.role == "switch":
+        found = {**QUIET, "net.ipv4.ip_forward": "1" if node.role == "router" else "0"}
+    else:
+        found = {**_IPV6, "net.ipv4.ip_forward": "0"}
+    if any(route.others for route in node.addressing.routes):
+        # By addresses and ports: 1 of Documentation/networking/ip-sysctl.rst.
+        found[f"net.ipv{plan.ip}.fib_multipath_hash_policy"] = "1"
+    if node.role != "switch" and plan.marks:
+        # Both ends must ask for it (RFC 3168, 6.1.1); Linux only answers unless told (tcp(7)).
+        found["net.ipv4.tcp_ecn"] = "1"
+    return found
+
+
+def forwarding(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
+    """What makes an IPv6 router one, once its interfaces are there.
+
+    Set before, each interface would join the group of all routers and report it
+    (dev_forward_change, net/ipv6/addrconf.c).
+    """
+    return _FORWARDING if plan.ip == 6 and node.role == "router" else {}
 
 
 def write(tools: Toolbox, settings: Mapping[str, str], *, node: str = "") -> None:
