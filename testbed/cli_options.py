@@ -76,6 +76,15 @@ Probes = Annotated[
     str | None,
     _option("--probes", "all|light|none|NAMES", "How much is observed.  (default: all)", RUN),
 ]
+Expect = Annotated[
+    list[str] | None,
+    _option(
+        "--expect",
+        "RULE",
+        "What the run is to show, else exit code 1: 'http.failed == 0'; may be repeated.",
+        RUN,
+    ),
+]
 TopologyOptions = Annotated[
     list[str] | None,
     _option("--topology-option", "NAME=VALUE", "Option of the topology; may be repeated.", RUN),

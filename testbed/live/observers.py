@@ -22,7 +22,7 @@ from testbed.probes.link import READY_WORD, CaptureFile, dumpcap_argv, send_mark
 from testbed.probes.sampler import SampledNode, SamplerAnswer, SamplerConfig
 from testbed.recording.layout import Layout, create_partial, partial
 from testbed.recording.manifest import ProbeRecord
-from testbed.sandbox.netns import of_node, visiting
+from testbed.sandbox.netns import of_node, of_process, visiting
 from testbed.scenario.probes import ProbeSet, parse_probes
 
 _UP_TO_DATE_S: Final = 10.0
@@ -106,13 +106,15 @@ def start_sampler(
     nodes = [
         SampledNode(
             name=node.name,
-            process_id=network.process_id(node.name),
+            namespace=of_node(node.name),
             sockets=node.role not in ("router", "switch"),
         )
         for node in network.plan.nodes
     ]
     if any(link.wire == "kernel" for link in network.plan.links):
-        here = SampledNode(name=WIRES, process_id=os.getpid(), sockets=False, counters=False)
+        here = SampledNode(
+            name=WIRES, namespace=of_process(os.getpid()), sockets=False, counters=False
+        )
         nodes.append(here)
     config = SamplerConfig(
         nodes=nodes, interval_ns=interval_ns, segment_fd=descriptor, ip=network.plan.ip

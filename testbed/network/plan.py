@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
 from testbed.errors import Problem, ScenarioError
@@ -61,7 +62,7 @@ class NodePlan:
     """What goes which way where a route has several gateways."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NetworkPlan:
     """All that will be built, checked."""
 
@@ -72,7 +73,35 @@ class NetworkPlan:
 
     def node(self, name: str) -> NodePlan:
         """The node of that name."""
-        return next(node for node in self.nodes if node.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, NodePlan]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def relayed(self) -> frozenset[str]:
+        """The names of the links whose interfaces are TAP devices."""
+        return frozenset(link.name for link in self.links if link.wire == "relay")
+
+    @cached_property
+    def marks(self) -> bool:
+        """Whether a queue may mark packets, from the start or by its schedule."""
+        ways = [way for link in self.links for way in (link.forward, link.reverse)]
+        ways += [change.settings for link in self.links for change in link.schedule]
+        return any(way.queue is not None and way.queue.marks for way in ways)
+
+    def sent_by(self, node: str) -> list[Direction]:
+        """The directions of links that `node` sends, in the order of the links."""
+        return self._sent_by.get(node, [])
+
+    @cached_property
+    def _sent_by(self) -> dict[str, list[Direction]]:
+        found: dict[str, list[Direction]] = {}
+        for link in self.links:
+            for way in (link.forward, link.reverse):
+                found.setdefault(way.sender, []).append(way)
+        return found
 
     def with_role(self, role: Role) -> tuple[NodePlan, ...]:
         """The nodes of that role, in the order of the topology."""

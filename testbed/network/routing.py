@@ -52,6 +52,12 @@ class Route:
     others: tuple[Hop, ...] = ()
     """Further ways of the same cost."""
 
+    @property
+    def hops(self) -> tuple[Hop, ...]:
+        """All its ways through routers."""
+        first = () if self.via is None else (Hop(self.interface, self.via),)
+        return first + self.others
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
