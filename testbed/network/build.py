@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Final
 
 from testbed.errors import MachineError, ToolError
-from testbed.network import commands, kernel_wire, nodes, offloads, read_back, shaping, sysctls
+from testbed.network import (
+    commands,
+    kernel_wire,
+    nodes,
+    offloads,
+    read_back,
+    shaping,
+    spreading,
+    sysctls,
+)
 from testbed.network.nodes import Mininet
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.tools import Toolbox
@@ -131,6 +140,7 @@ def _build_node(
             sysctls.write(tools, later, node=node.name)
         wanted = {**sysctls.sysctls_of(plan, node), **later}
         settings = sysctls.read_back(wanted, node=node.name)
+    spreading.set_up(tools, node, plan.ip)
     _make_queues(tools, plan, node)
     interfaces = [
         Interface(
@@ -149,6 +159,8 @@ def _build_node(
         interfaces=interfaces,
         sysctls=settings,
         congestion_control=None if node.role == "switch" else congestion_control,
+        service=node.addressing.service or "",
+        spread=node.spread if any(route.others for route in node.addressing.routes) else None,
     )
 
 

@@ -11,9 +11,10 @@ ipv6_mc_up, net/ipv6). Every neighbour is known without.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from testbed.network import kernel_wire, shaping
+from testbed.network import kernel_wire, shaping, spreading
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.routing import Route
 from testbed.recording.manifest import Direction, LinkRecord
@@ -75,8 +76,15 @@ def node_lines(
     if node.role == "switch":
         return [*lines, f"link set {node.name} up"]
     if node.addressing.service is not None:
-        lines.append(f"addr add {node.addressing.service} dev lo")
-    lines += [f"route add {_route(route, congestion_control)}" for route in node.addressing.routes]
+        lines.append(f"addr add {node.addressing.service} dev lo noprefixroute")
+    congctl = f"congctl {congestion_control}"
+    spread = spreading.spread_routes(node)
+    for route in node.addressing.routes:
+        only_first = replace(route, others=()) if route in spread else route
+        lines.append(f"route add {_route(only_first, congctl)}")
+    for table, route, hop in spreading.further_ways(node):
+        way = f"{route.prefix} via {hop.via} dev {hop.interface}"
+        lines.append(f"route add {way} table {table} {congctl}")
     return lines + [
         f"neigh add {neighbour.address} lladdr {macs[neighbour.owner_interface]} "
         f"dev {neighbour.interface} nud permanent"
@@ -84,12 +92,12 @@ def node_lines(
     ]
 
 
-def _route(route: Route, congestion_control: str) -> str:
+def _route(route: Route, congctl: str) -> str:
     if not route.others:
         via = f"via {route.via} " if route.via else ""
-        return f"{route.prefix} {via}dev {route.interface} congctl {congestion_control}"
+        return f"{route.prefix} {via}dev {route.interface} {congctl}"
     hops = " ".join(f"nexthop via {hop.via} dev {hop.interface}" for hop in route.hops)
-    return f"{route.prefix} congctl {congestion_control} {hops}"
+    return f"{route.prefix} {congctl} {hops}"
 
 
 def queue_lines(ways: list[Direction]) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 from testbed.errors import ReadBackError
 from testbed.network import shaping
 from testbed.network.commands import TAP_RING_FRAMES
+from testbed.network.node_settings import Spread
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.routing import Route
 from testbed.recording.manifest import Direction
@@ -56,7 +57,7 @@ def check_routes(
         found: ``ip -j route show``.
         congestion_control: that every route must have.
     """
-    wanted = {_planned_ways(route) for route in node.addressing.routes}
+    wanted = {_planned_ways(route, node.spread) for route in node.addressing.routes}
     got = {_found_ways(route): _congestion_control(route) for route in found}
     for ways in wanted:
         by = ", ".join(via or interface for _, interface, via in ways)
@@ -73,11 +74,13 @@ _Ways: TypeAlias = tuple[tuple[str, str, str | None], ...]
 """Prefix, interface and gateway of each way of a route."""
 
 
-def _planned_ways(route: Route) -> _Ways:
+def _planned_ways(route: Route, spread: Spread) -> _Ways:
     prefix = route.prefix.removesuffix("/32").removesuffix("/128")
     prefix = "default" if prefix.endswith("/0") else prefix
     first = (prefix, route.interface, route.via)
-    return (first, *((prefix, hop.interface, hop.via) for hop in route.others))
+    # Packets that are spread have further ways in other tables (testbed.network.spreading).
+    others = route.others if spread == "flows" else ()
+    return (first, *((prefix, hop.interface, hop.via) for hop in others))
 
 
 def _found_ways(route: Mapping[str, Any]) -> _Ways:

@@ -46,7 +46,7 @@ def sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
     over_6 = plan.ip == 6 and node.role != "switch"
     forwards = node.role == "router" and not over_6
     found = {**(_IPV6 if over_6 else QUIET), "net.ipv4.ip_forward": "1" if forwards else "0"}
-    if any(route.others for route in node.addressing.routes):
+    if node.spread == "flows" and any(route.others for route in node.addressing.routes):
         # By addresses and ports: 1 in Documentation/networking/ip-sysctl.rst.
         found[f"net.ipv{plan.ip}.fib_multipath_hash_policy"] = "1"
     if node.role != "switch" and plan.marks:

@@ -57,7 +57,7 @@ def test_several_ways_are_one_route_that_is_hashed_by_addresses_and_ports(
     policy = f"net.ipv{ip}.fib_multipath_hash_policy"
     assert sysctls.sysctls_of(plan, plan.node("lb"))[policy] == "1"
     assert policy not in sysctls.sysctls_of(plan, plan.node("client"))
-    assert f"addr add {prefix} dev lo" in lines(plan, "s1")
+    assert f"addr add {prefix} dev lo noprefixroute" in lines(plan, "s1")
     hops = [{"gateway": via, "dev": f"lb-eth{n}"} for n, via in ((1, first), (2, second))]
     shown = {"dst": prefix.split("/")[0], "metrics": [{"congestion": "reno"}], "nexthops": hops}
     found = [
