@@ -2,11 +2,16 @@
 
 Order, and why: sysctls first, so that no interface ever speaks IPv6 by itself; offloads before
 queues, so that no queue ever sees a super-packet; routes with the congestion control on them
-(`testbed.network.commands`); read-back last.
+(below); read-back last.
 
 A network of hundreds of nodes is to stand within seconds, so a node costs few processes: one ip
 that sets and shows, one or two tc. Namespaces, sysctls and offloads are system calls. Nodes do not
 depend on one another once the pairs between them are made: each CPU builds one at a time.
+
+Congestion control: a namespace may set its sysctl only to what the machine's
+net.ipv4.tcp_allowed_congestion_control lists (net/ipv4/tcp_cong.c), and a socket needs
+CAP_NET_ADMIN for others. A route's ``congctl`` is under neither rule, holds for both ends of a
+connection and needs no word from the application.
 """
 
 from __future__ import annotations
@@ -19,7 +24,16 @@ from pathlib import Path
 from typing import Final
 
 from testbed.errors import MachineError, ToolError
-from testbed.network import commands, kernel_wire, nodes, offloads, read_back, shaping, sysctls
+from testbed.network import (
+    commands,
+    kernel_wire,
+    nodes,
+    offloads,
+    read_back,
+    shaping,
+    spreading,
+    sysctls,
+)
 from testbed.network.nodes import Mininet
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.tools import Toolbox
@@ -107,22 +121,26 @@ def _build_node(
     lines = commands.node_lines(plan, node, macs, congestion_control)
     shows = ["addr show", "neigh show nud permanent"]
     if plan.ip == 4:
-        shows.append("route show")
-    links, neighbours, *routes = tools.settle(["ip", "-n", node.name], lines, shows)
-    if plan.ip == 6:  # a batch has one family
-        routes = tools.settle(["ip", "-n", node.name, "-6"], [], ["route show"])
+        links, neighbours, routes = tools.settle(
+            ["ip", "-n", node.name], lines, [*shows, "route show"]
+        )
+    else:
+        # Two processes: "route show" shows one version only, and no word of its line changes which.
+        links, neighbours = tools.settle(["ip", "-n", node.name], lines, shows)
+        (routes,) = tools.settle(["ip", "-n", node.name, "-6"], [], ["route show"])
     addresses = read_back.addresses_of(plan, node, links)
     if node.role != "switch":
-        read_back.check_routes(node, routes[0], congestion_control)
+        read_back.check_routes(node, routes, congestion_control)
         read_back.check_neighbours(node, macs, neighbours)
     with netns.visiting(netns.of_node(node.name)):
         names = [interface.name for interface in node.interfaces]
         off = offloads.switch_off(tools, names, node=node.name)
-        forwarding = sysctls.forwarding(plan, node)
-        if forwarding:
-            sysctls.write(tools, forwarding, node=node.name)
-        wanted = {**sysctls.sysctls_of(plan, node), **forwarding}
+        later = sysctls.later_sysctls_of(plan, node)
+        if later:
+            sysctls.write(tools, later, node=node.name)
+        wanted = {**sysctls.sysctls_of(plan, node), **later}
         settings = sysctls.read_back(wanted, node=node.name)
+    spreading.set_up(tools, node, plan.ip)
     _make_queues(tools, plan, node)
     interfaces = [
         Interface(
@@ -141,6 +159,8 @@ def _build_node(
         interfaces=interfaces,
         sysctls=settings,
         congestion_control=None if node.role == "switch" else congestion_control,
+        service=node.addressing.service or "",
+        spread=node.spread if any(route.others for route in node.addressing.routes) else None,
     )
 
 

@@ -3,27 +3,18 @@
 What lies between two nodes is made first, for the whole plan at once; then each node has one batch
 of ip and one of tc.
 
-Rules:
-
-- Nothing speaks by itself. With IPv6 interfaces have the addresses of the plan and no others: no
-  link-local ones, so nobody solicits or advertises routers; nobody detects duplicates; and no group
-  is joined that would be reported to multicast routers, as interfaces have neither neighbour
-  discovery (``arp off``) nor multicast (addrconf_join_solict and dev_forward_change,
-  net/ipv6/addrconf.c). The sysctls that belong to it are in `testbed.network.sysctls`.
-- Every route has the congestion control.
-
-Why on routes: a namespace may set its sysctl only to what the machine's
-net.ipv4.tcp_allowed_congestion_control lists (net/ipv4/tcp_cong.c), and a socket needs
-CAP_NET_ADMIN for others. A route's ``congctl`` is under neither rule, holds for both ends of a
-connection and needs no word from the application.
+Over IPv6 interfaces have neither neighbour discovery (``arp off``) nor multicast: otherwise each
+would join groups, and report that to multicast routers when it comes up (addrconf_join_solict and
+ipv6_mc_up, net/ipv6). Every neighbour is known without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from testbed.network import kernel_wire, shaping
+from testbed.network import kernel_wire, shaping, spreading
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.routing import Route
 from testbed.recording.manifest import Direction, LinkRecord
@@ -69,24 +60,31 @@ def node_lines(
     if node.role == "switch":
         lines.append(f"link add {node.name} type bridge stp_state 0 mcast_snooping 0")
     lines.append("link set lo up")
-    speaks_6 = plan.ip == 6 and node.role != "switch"
+    over_6 = plan.ip == 6 and node.role != "switch"
     for interface in node.interfaces:
         words = f" txqueuelen {TAP_RING_FRAMES}" if interface.link in relayed else ""
-        words += " arp off multicast off" if speaks_6 else ""
+        words += " arp off multicast off" if over_6 else ""
         lines.append(f"link set {interface.name} address {interface.mac}{words}")
         if node.role == "switch":
             lines.append(f"link set {interface.name} master {node.name}")
         address = node.addressing.address_of.get(interface.name)
         if address is not None:
             # noprefixroute: the prefix's route is added below, with its congestion control.
-            no_duplicates = " nodad" if speaks_6 else ""
-            lines.append(f"addr add {address} dev {interface.name} noprefixroute{no_duplicates}")
+            nodad = " nodad" if over_6 else ""
+            lines.append(f"addr add {address} dev {interface.name} noprefixroute{nodad}")
         lines.append(f"link set {interface.name} up")
     if node.role == "switch":
         return [*lines, f"link set {node.name} up"]
     if node.addressing.service is not None:
-        lines.append(f"addr add {node.addressing.service} dev lo")
-    lines += [_route(route, congestion_control) for route in node.addressing.routes]
+        lines.append(f"addr add {node.addressing.service} dev lo noprefixroute")
+    congctl = f"congctl {congestion_control}"
+    spread = spreading.spread_routes(node)
+    for route in node.addressing.routes:
+        only_first = replace(route, others=()) if route in spread else route
+        lines.append(f"route add {_route(only_first, congctl)}")
+    for table, route, hop in spreading.further_ways(node):
+        way = f"{route.prefix} via {hop.via} dev {hop.interface}"
+        lines.append(f"route add {way} table {table} {congctl}")
     return lines + [
         f"neigh add {neighbour.address} lladdr {macs[neighbour.owner_interface]} "
         f"dev {neighbour.interface} nud permanent"
@@ -94,12 +92,12 @@ def node_lines(
     ]
 
 
-def _route(route: Route, congestion_control: str) -> str:
+def _route(route: Route, congctl: str) -> str:
     if not route.others:
         via = f"via {route.via} " if route.via else ""
-        return f"route add {route.prefix} {via}dev {route.interface} congctl {congestion_control}"
-    hops = " ".join(f"nexthop via {via} dev {interface}" for interface, via in route.ways)
-    return f"route add {route.prefix} congctl {congestion_control} {hops}"
+        return f"{route.prefix} {via}dev {route.interface} {congctl}"
+    hops = " ".join(f"nexthop via {hop.via} dev {hop.interface}" for hop in route.hops)
+    return f"{route.prefix} {congctl} {hops}"
 
 
 def queue_lines(ways: list[Direction]) -> list[str]:

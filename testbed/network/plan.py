@@ -84,6 +84,14 @@ class NetworkPlan:
         """The names of the links whose interfaces are TAP devices."""
         return frozenset(link.name for link in self.links if link.wire == "relay")
 
+    @property
+    def spreads_packets(self) -> bool:
+        """Whether a node sends packets of one route over several ways."""
+        return any(
+            node.spread == "packets" and any(route.others for route in node.addressing.routes)
+            for node in self.nodes
+        )
+
     @cached_property
     def marks(self) -> bool:
         """Whether a queue may mark packets, from the start or by its schedule."""

@@ -53,9 +53,10 @@ class Route:
     """Further ways of the same cost."""
 
     @property
-    def ways(self) -> list[tuple[str, str | None]]:
-        """Interface and gateway of all ways, the first one first."""
-        return [(self.interface, self.via), *((hop.interface, hop.via) for hop in self.others)]
+    def hops(self) -> tuple[Hop, ...]:
+        """All its ways through routers."""
+        first = () if self.via is None else (Hop(self.interface, self.via),)
+        return first + self.others
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,9 @@
 """Sysctls of a node: what they are to be, set and read back.
 
+Rule: nothing speaks by itself. In a run over IPv4 no interface has IPv6. Over IPv6 interfaces have
+the addresses of the plan and no others: no link-local ones, so nobody solicits or advertises
+routers, and nobody detects duplicates (`testbed.network.commands` says what else it takes).
+
 They are written to /proc/sys/net by a thread that visits the node's namespace (net/sysctl_net.c
 shows each task its own), instead of by a process for each node; `commands.sh` has the line of
 sysctl that does the same.
@@ -21,7 +25,7 @@ QUIET: Final = {
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "0",
 }
-"""Where nothing speaks IPv6."""
+"""Of every namespace in which nothing is to speak IPv6."""
 _IPV6: Final = {
     "net.ipv6.conf.all.disable_ipv6": "0",
     "net.ipv6.conf.default.disable_ipv6": "0",
@@ -31,21 +35,19 @@ _IPV6: Final = {
     "net.ipv6.conf.default.accept_dad": "0",
     "net.ipv6.conf.default.dad_transmits": "0",
     "net.ipv6.conf.default.addr_gen_mode": "1",
-    "net.ipv6.conf.all.forwarding": "0",
 }
-"""Where IPv6 is spoken and nothing is said unasked; addr_gen_mode 1: no address by itself."""
-_FORWARDING: Final = {"net.ipv6.conf.all.forwarding": "1"}
+"""Of a node that speaks IPv6; addr_gen_mode 1: no address by itself."""
+_IPV6_FORWARDING: Final = {"net.ipv6.conf.all.forwarding": "1"}
 _ROOT: Final = Path("/proc/sys")
 
 
 def sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
     """The sysctls of a node before it has interfaces, as they are set and must read back."""
-    if plan.ip == 4 or node.role == "switch":
-        found = {**QUIET, "net.ipv4.ip_forward": "1" if node.role == "router" else "0"}
-    else:
-        found = {**_IPV6, "net.ipv4.ip_forward": "0"}
-    if any(route.others for route in node.addressing.routes):
-        # By addresses and ports: 1 of Documentation/networking/ip-sysctl.rst.
+    over_6 = plan.ip == 6 and node.role != "switch"
+    forwards = node.role == "router" and not over_6
+    found = {**(_IPV6 if over_6 else QUIET), "net.ipv4.ip_forward": "1" if forwards else "0"}
+    if node.spread == "flows" and any(route.others for route in node.addressing.routes):
+        # By addresses and ports: 1 in Documentation/networking/ip-sysctl.rst.
         found[f"net.ipv{plan.ip}.fib_multipath_hash_policy"] = "1"
     if node.role != "switch" and plan.marks:
         # Both ends must ask for it (RFC 3168, 6.1.1); Linux only answers unless told (tcp(7)).
@@ -53,13 +55,13 @@ def sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
     return found
 
 
-def forwarding(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
-    """What makes an IPv6 router one, once its interfaces are there.
+def later_sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
+    """The sysctls of a node that wait until its interfaces have neither ARP nor multicast.
 
-    Set before, each interface would join the group of all routers and report it
+    A router's interface would otherwise join the group of all routers, and report that
     (dev_forward_change, net/ipv6/addrconf.c).
     """
-    return _FORWARDING if plan.ip == 6 and node.role == "router" else {}
+    return _IPV6_FORWARDING if plan.ip == 6 and node.role == "router" else {}
 
 
 def write(tools: Toolbox, settings: Mapping[str, str], *, node: str = "") -> None:

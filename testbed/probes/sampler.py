@@ -87,9 +87,7 @@ class Sampler:
         self.samples = self.missed = self.busy_ns = self._flush_ns = 0
 
     def _open(self, index: int, node: SampledNode) -> _Node:
-        files = ["snmp", "netstat", "dev"] if node.counters else []
-        if files and self._ip == 6:
-            files.append("snmp6")
+        files = ["snmp", "netstat", "dev", *(["snmp6"] if self._ip == 6 else [])]
         with visiting(node.namespace):
             now_ns = time.monotonic_ns()
             kind = KINDS.index("link_names")
@@ -97,7 +95,7 @@ class Sampler:
             states: list[Source] = [NetlinkDump("qdisc")]
             if node.sockets:
                 states.append(NetlinkDump("inet_diag", self._ip))
-            counters = [ProcFile(name) for name in files]
+            counters = [ProcFile(name) for name in files if node.counters]
         return _Node(index, states, counters)
 
     def run(self, stop: int) -> None:
