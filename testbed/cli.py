@@ -34,6 +34,7 @@ from testbed.cli_options import (
     DelayVariation,
     Duplicate,
     Duration,
+    Expect,
     Folder,
     Forward,
     Http,
@@ -188,6 +189,7 @@ def run(
     seed: Seed = None,
     probes: Probes = None,
     topology_options: TopologyOptions = None,
+    expect: Expect = None,
     out: Out = None,
     as_json: AsJson = False,
 ) -> int:
