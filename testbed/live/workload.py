@@ -24,6 +24,7 @@ from testbed.recording.layout import Layout, create_partial
 from testbed.recording.progress import LoadProgress, OnProgress
 from testbed.sandbox.netns import of_node, visiting
 from testbed.server.config import ServerConfig
+from testbed.server.listening import bind
 from testbed.server.readiness import wait_until_ready
 from testbed.units import NS_PER_S
 
@@ -54,34 +55,74 @@ def start_servers(
     config: LiveConfig,
     authority: Certificates | None = None,
 ) -> None:
-    """Starts the application in each server host, with TLS where there is an authority."""
+    """Starts the application in each server host, with TLS where there is an authority.
+
+    With several workers they are as many processes, which share one listening socket.
+
+    Raises:
+        ProcessError, MachineError: see testbed.server.listening.
+    """
     for node in plan.with_role("server"):
-        descriptors = _segments(layout, config, node.name, ("event_loop", "syscall", "asgi"))
+        _start_server(processes, layout, plan, config, node.name, authority)
+
+
+def _start_server(
+    processes: Processes,
+    layout: Layout,
+    plan: NetworkPlan,
+    config: LiveConfig,
+    node: str,
+    authority: Certificates | None,
+) -> None:
+    scenario = config.scenario
+    told = ServerConfig(
+        node=node,
+        server=scenario.server,
+        app=scenario.app,
+        directory=config.directory,
+        hosts=["0.0.0.0" if plan.ip == 4 else "::"],
+        port=PORT,
+        backlog=scenario.backlog,
+        receive_buffer_bytes=scenario.receive_buffer_bytes,
+        send_buffer_bytes=scenario.send_buffer_bytes,
+        http=scenario.http,
+    )
+    shared = []
+    if scenario.workers > 1:
+        with visiting(of_node(node)):
+            shared = [bind(host, told) for host in told.hosts]
+    seeing = [name for name in ("event_loop", "syscall") if not scenario.server_model.blind(name)]
+    for name in worker_names(node, scenario.workers):
+        descriptors = _segments(layout, config, name, (*seeing, "asgi"))
         if authority is not None:
-            addresses = {plan.address(node.name), plan.asked_at(node.name)}
-            names = [node.name, *sorted(addresses)]
-            descriptors["tls"] = authority.issue(names, server_user())
-        told = ServerConfig(
-            name=node.name,
-            node=node.name,
-            app=config.scenario.app,
-            directory=config.directory,
-            hosts=["0.0.0.0" if plan.ip == 4 else "::"],
-            port=PORT,
-            backlog=config.scenario.backlog,
-            http=config.scenario.http,
-            tls_fd=descriptors.get("tls"),
-            event_loop_fd=descriptors["event_loop"],
-            syscall_fd=descriptors["syscall"],
-            asgi_fd=descriptors["asgi"],
-        )
-        processes.start(
-            node.name,
+            addresses = {plan.address(node), plan.asked_at(node)}
+            descriptors["tls"] = authority.issue([node, *sorted(addresses)], server_user())
+        ready, descriptors["ready"] = os.pipe2(os.O_CLOEXEC)
+        listening = [os.dup(one.fileno()) for one in shared]
+        process = processes.start(
+            name,
             "server",
-            _command("testbed.server", told, config),
-            node=node.name,
-            pass_fds=_given(descriptors),
+            _command(
+                "testbed.server",
+                msgspec.structs.replace(
+                    told,
+                    name=name,
+                    listen_fds=listening,
+                    **{f"{source}_fd": descriptor for source, descriptor in descriptors.items()},
+                ),
+                config,
+            ),
+            node=node,
+            pass_fds=[*_given(descriptors), *listening],
         )
+        process.ready_fd = ready
+    for one in shared:
+        one.close()
+
+
+def worker_names(node: str, workers: int) -> list[str]:
+    """The names of a server's processes: the node's, and with several a number behind it."""
+    return [node] if workers == 1 else [f"{node}.{number}" for number in range(1, workers + 1)]
 
 
 def wait_for_servers(
@@ -89,10 +130,13 @@ def wait_for_servers(
     plan: NetworkPlan,
     stopped: Callable[[], bool],
     authority: Certificates | None = None,
-) -> None:
-    """Returns when every server accepts connections, tried from within its own host.
+) -> str:
+    """Returns when every server process listens and its host accepts connections.
 
-    With TLS that takes a handshake which a client would believe.
+    That is tried from within the host; with TLS it takes a handshake which a client would believe.
+
+    Returns:
+        What the application is: ``ASGI`` or ``WSGI``.
 
     Raises:
         RequestError, ProcessError: see testbed.server.readiness.
@@ -104,7 +148,7 @@ def wait_for_servers(
             raise Interrupted("stopped while the server was starting")
         time.sleep(seconds)
 
-    here = "127.0.0.1" if plan.ip == 4 else "::1"
+    here, interface = "127.0.0.1" if plan.ip == 4 else "::1", ""
     for server in processes.of_kind("server"):
 
         def connect(node: str = server.node) -> None:
@@ -123,6 +167,8 @@ def wait_for_servers(
             timeout_ns=_READY_NS,
             sleep=patience,
         )
+        interface = server.read_ready(_READY_NS / NS_PER_S)
+    return interface
 
 
 def authority_of(address: str) -> str:
