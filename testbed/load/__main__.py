@@ -18,7 +18,6 @@ import sys
 from contextlib import ExitStack
 from time import monotonic_ns
 
-import httpx
 import trio
 
 from testbed.child import (
@@ -71,8 +70,8 @@ async def _make_load(config: LoadConfig, segment: HttpSegment, progress: Progres
         http=config.http,
         ssl_context=None if config.ca_pem is None else trusting(config.ca_pem),
     )
-    async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
-        requests = Requests(config, client, segment, progress)
+    async with transport:
+        requests = Requests(config, transport, segment, progress)
         start_ns = monotonic_ns()
         progress.begin(start_ns)
         if load.rate is None:

@@ -4,10 +4,8 @@ Rules:
 
 - No place in the schedule is left out. When the generator is behind, what is due starts at once,
   and the delay shows as `started_ns - intended_ns`; latency counts from the intended start.
-- Each request is a task of its own. More of them than connections wait in httpcore's pool, which
-  shows as pool wait and, past the timeout, as PoolTimeout. The pool looks through all that wait for
-  each one that ends, so that thousands waiting slow the generator itself down; its lateness says
-  so.
+- Each request is a task of its own. More of them than connections wait in the pool, which shows as
+  pool wait and, past the timeout, as PoolTimeout.
 """
 
 from __future__ import annotations

@@ -36,6 +36,7 @@ import trio
 
 from testbed.events.http import HttpExchange
 from testbed.probes.http2_frames import CLIENT_PREFACE_BYTES, FrameWatch
+from testbed.probes.http_pool import Pool
 from testbed.probes.observed_socket import ObservedSocket
 from testbed.recording.segments import SegmentHeader, SegmentWriter
 from testbed.scenario.model import HttpVersion
@@ -298,46 +299,6 @@ def _reason(error: BaseException) -> str:
     return str(cause or "TLS handshake failed")
 
 
-class _Connection(httpcore.AsyncHTTPConnection):
-    """A connection of the pool.
-
-    httpcore 1.0 takes one on which HTTP/2 was only just agreed for an idle one, and closes it when
-    it has too many, or needs room, before its first request is on it. It is idle only after that.
-    """
-
-    def __init__(self, origin: httpcore.Origin, *, keep: bool, **settings: Any) -> None:
-        super().__init__(origin, **settings)
-        self._keep = keep
-        self._asked = False
-
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        try:
-            return await super().handle_async_request(request)
-        finally:
-            self._asked = True
-
-    def is_available(self) -> bool:
-        return self._keep and super().is_available()
-
-    def is_idle(self) -> bool:
-        return self._asked and super().is_idle()
-
-
-class _Pool(httpcore.AsyncConnectionPool):
-    """A pool in which each request has its own connection, unless connections are kept."""
-
-    def __init__(self, *, max_connections: int, keep: bool, **settings: Any) -> None:
-        super().__init__(
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections if keep else 0,
-            **settings,
-        )
-        self._settings = {"keep": keep, **settings}
-
-    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
-        return _Connection(origin, **self._settings)
-
-
 class ProbedTransport(httpx.AsyncHTTPTransport):
     """httpx's own transport over a pool with the `ConnectionBackend`; no retries, no proxies.
 
@@ -365,11 +326,10 @@ class ProbedTransport(httpx.AsyncHTTPTransport):
     ) -> None:
         # This pool is replaced: without verification no certificates are read (20 ms).
         super().__init__(verify=False, trust_env=False, retries=0)
-        self._pool = _Pool(
+        self._pool = Pool(
             max_connections=max_connections,
             keep=keep_connections,
             ssl_context=ssl_context,
-            http1=http == "1.1",
             http2=http == "2",
             keepalive_expiry=None,
             retries=0,
