@@ -47,6 +47,7 @@ from testbed.recording.progress import Failure, Line, OnProgress, Phase, Warned,
 from testbed.sandbox.launcher import Sandbox
 from testbed.sandbox.tracing import TraceAccess, instance_kept
 from testbed.scenario import Scenario
+from testbed.scenario.tables import describe_send_times
 from testbed.version import VERSION
 
 if TYPE_CHECKING:
@@ -233,9 +234,10 @@ def stalls(scenario: Scenario) -> list[str]:
     """
     load = scenario.load
     shared = scenario.http == "2" and not load.new_connections
-    if not shared or (load.rate is None and load.users == 1):
+    users = 2 if load.is_open else len(range(0, load.users, load.processes))
+    if not shared or users == 1:
         return []
-    if load.body_bytes * (load.users if load.rate is None else 2) <= HTTP2_WINDOW_BYTES:
+    if load.mean_body_bytes * users <= HTTP2_WINDOW_BYTES:
         return []
     return [
         "uploads that share an HTTP/2 connection can stall until --timeout in the client "
@@ -244,6 +246,7 @@ def stalls(scenario: Scenario) -> list[str]:
 
 
 def _first_manifest(scenario: Scenario, seed: int, warnings: list[str]) -> Manifest:
+    times = scenario.load.arrivals_file
     return Manifest(
         testbed_version=VERSION,
         versions=machine.versions(),
@@ -254,6 +257,7 @@ def _first_manifest(scenario: Scenario, seed: int, warnings: list[str]) -> Manif
         scenario=scenario,
         seed=seed,
         link_backend="relay",
+        arrivals=None if times is None else describe_send_times(times),
         warnings=warnings,
     )
 

@@ -31,6 +31,7 @@ from testbed.child import (
 from testbed.errors import RequestError
 from testbed.load.closed_loop import closed_loop
 from testbed.load.config import LoadConfig
+from testbed.load.draws import Draws
 from testbed.load.open_loop import open_loop
 from testbed.load.pacing import paced
 from testbed.load.progress import Progress
@@ -60,24 +61,24 @@ async def _stop_at_signal(
 
 
 async def _make_load(config: LoadConfig, segment: HttpSegment, progress: Progress) -> None:
-    load = config.load
-    connections = load.users if load.rate is None else config.open_loop_connections
+    load, share = config.load, config.share
     backend = ConnectionBackend(http2=config.http == "2")
     transport = ProbedTransport(
-        max_connections=connections,
+        max_connections=max(1, share.of(load.connection_limit)),
         backend=paced(backend, load.read_rate_bit_s, load.write_rate_bit_s),
         keep_connections=not load.new_connections,
         http=config.http,
         ssl_context=None if config.ca_pem is None else trusting(config.ca_pem),
     )
+    draws = Draws(load, seed=config.seed, host=config.node)
     async with transport:
-        requests = Requests(config, transport, segment, progress)
+        requests = Requests(config, transport, segment, progress, draws)
         start_ns = monotonic_ns()
         progress.begin(start_ns)
-        if load.rate is None:
-            await closed_loop(load, requests, start_ns)
-        else:
+        if load.is_open:
             await open_loop(config, requests, start_ns)
+        else:
+            await closed_loop(load, share, requests, draws, start_ns)
 
 
 async def _run(
@@ -88,7 +89,8 @@ async def _run(
 ) -> None:
     if syscall is not None:
         trio.socket.set_custom_socket_factory(syscall)
-    progress = Progress(config.progress_fd, config.load.request_limit)
+    limit = config.load.request_limit
+    progress = Progress(config.progress_fd, None if limit is None else config.share.of(limit))
     go, stop = trio.Event(), trio.CancelScope()
     async with trio.open_nursery() as background:
         await background.start(_stop_at_signal, stop)

@@ -296,9 +296,9 @@ def test_answer_that_is_cut_short(tmp_path: Path) -> None:
 
 
 def test_requests_beyond_the_connections_wait_in_the_pool(tmp_path: Path) -> None:
-    asked = Load(rate="100/s", arrivals="periodic", requests=3, timeout="500ms")
+    asked = Load(rate="100/s", arrivals="periodic", requests=3, pool_timeout="500ms", connections=1)
     with server(tmp_path, write_app(tmp_path, TRICKLE)) as app:
-        load = run_load(tmp_path, asked, [app.url], open_loop_connections=1)
+        load = run_load(tmp_path, asked, [app.url])
     first, *others = load.http()
     assert first.failure is None
     assert [other.failure for other in others] == ["PoolTimeout"] * 2
