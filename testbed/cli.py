@@ -139,6 +139,7 @@ def run(
     pool_timeout: options.PoolTimeout = None,
     total_timeout: options.TotalTimeout = None,
     processes: options.Processes = None,
+    client: options.Client = None,
     capacity: options.Capacity = None,
     queue: options.Queue = None,
     delay: options.Delay = None,

@@ -176,6 +176,10 @@ Processes = Annotated[
     str | None,
     _option("--processes", "N", "Client processes that share a client's load.  (default: 1)", LOAD),
 ]
+Client = Annotated[
+    str | None,
+    _option("--client", "httpx|httpx2", "Library of the clients.  (default: httpx)", LOAD),
+]
 Retries = Annotated[
     str | None,
     _option(

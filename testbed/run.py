@@ -177,8 +177,10 @@ def check(scenario: Scenario) -> None:
         )
     from testbed.network.plan import make_plan
     from testbed.network.topology import load_topology
+    from testbed.probes.http_library import check_client
     from testbed.server.application import check_application
 
+    check_client(scenario.load.client)
     topo = load_topology(scenario.topology, scenario.topology_options)
     make_plan(topo, scenario, "kernel" if scenario.link_backend == "kernel" else "relay")
     check_application(scenario.app, Path.cwd())

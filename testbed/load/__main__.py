@@ -38,7 +38,8 @@ from testbed.load.progress import Progress
 from testbed.load.request import Requests
 from testbed.load.trust import trusting
 from testbed.probes.event_loop import open_event_loop_probe
-from testbed.probes.http import ConnectionBackend, HttpSegment, ProbedTransport
+from testbed.probes.http import ConnectionBackend, HttpSegment, probed_transport
+from testbed.probes.http_library import library
 from testbed.probes.syscall import SyscallProbe, open_syscall_probe
 
 
@@ -62,8 +63,10 @@ async def _stop_at_signal(
 
 async def _make_load(config: LoadConfig, segment: HttpSegment, progress: Progress) -> None:
     load, share = config.load, config.share
-    backend = ConnectionBackend(http2=config.http == "2")
-    transport = ProbedTransport(
+    made_by = library(load.client)
+    backend = ConnectionBackend(made_by, http2=config.http == "2")
+    transport = probed_transport(
+        made_by,
         max_connections=max(1, share.of(load.connection_limit)),
         backend=paced(backend, load.read_rate_bit_s, load.write_rate_bit_s),
         keep_connections=not load.new_connections,
@@ -72,7 +75,7 @@ async def _make_load(config: LoadConfig, segment: HttpSegment, progress: Progres
     )
     draws = Draws(load, seed=config.seed, host=config.node)
     async with transport:
-        requests = Requests(config, transport, segment, progress, draws)
+        requests = Requests(config, made_by, transport, segment, progress, draws)
         start_ns = monotonic_ns()
         progress.begin(start_ns)
         if load.is_open:

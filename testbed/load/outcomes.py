@@ -28,8 +28,9 @@ EXCEPTIONS: Final = (
     "LocalProtocolError", "RemoteProtocolError", "ProxyError", "UnsupportedProtocol",
     "DecodingError", "TooManyRedirects", "HTTPStatusError", "InvalidURL",
     "StreamConsumed", "StreamClosed", "ResponseNotRead", "RequestNotRead",
+    "SSEError",
 )  # fmt: skip
-"""Every exception that httpx raises for a request."""
+"""Every exception that httpx or httpx2 raises for a request."""
 
 
 def of_status(status: int) -> str | None:

@@ -20,10 +20,10 @@ Rules:
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from http.client import responses
 from time import monotonic_ns
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
-import httpx
 import trio
 
 from testbed.child import leaves
@@ -35,10 +35,13 @@ from testbed.load.identity import identity
 from testbed.load.progress import Progress
 from testbed.load.retry import may_retry
 from testbed.probes.http import HttpSegment, RequestRecorder
+from testbed.probes.http_library import Library
 from testbed.scenario.load import PHASES
 from testbed.units import NS_PER_S
 
-_EXPECTED: Final = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
+if TYPE_CHECKING:
+    import httpx
+
 _PATTERN: Final = bytes(range(256)) * 256
 _MOST_URLS: Final = 1000
 """That are kept."""
@@ -104,14 +107,13 @@ class _Exchange:
         self.http_version: str | None = None
         self.response_bytes = 0
 
-    async def run(self, transport: httpx.AsyncBaseTransport, request: httpx.Request) -> None:
+    async def run(self, transport: Any, request: Any) -> None:
         self.recorder.make_current()
         response = await transport.handle_async_request(request)
         self.headers_ns = monotonic_ns()
         self.status = response.status_code
         self.http_version = response.http_version
         stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
         try:
             async for chunk in stream:
                 self.response_bytes += len(chunk)
@@ -121,7 +123,7 @@ class _Exchange:
         self.failure = outcomes.of_status(self.status)
         if self.failure is not None:
             # Servers may leave it out (RFC 9112, section 4); Hypercorn does.
-            self.message = response.reason_phrase or httpx.codes.get_reason_phrase(self.status)
+            self.message = response.reason_phrase or responses.get(response.status_code, "")
 
     def _completed_ns(self) -> int:
         """When the response's end was read, before the connection went back into the pool."""
@@ -145,17 +147,20 @@ class Requests:
     def __init__(
         self,
         config: LoadConfig,
-        transport: httpx.AsyncBaseTransport,
+        made_by: Library,
+        transport: httpx.AsyncHTTPTransport,
         segment: HttpSegment,
         progress: Progress,
         draws: Draws,
     ) -> None:
         self._config = config
+        self._http = made_by.http
+        self._exceptions = made_by.exceptions
         self._transport = transport
         self._segment = segment
         self._progress = progress
         self._draws = draws
-        self._urls: dict[tuple[int, str], httpx.URL] = {}
+        self._urls: dict[tuple[int, str], Any] = {}
         load = config.load
         self._timeouts = {phase: load.timeout_ns(phase) / NS_PER_S for phase in PHASES}
         self._retries = load.retries
@@ -226,7 +231,7 @@ class Requests:
         """One attempt; what becomes of it is in the exchange."""
         try:
             await exchange.run(self._transport, self._made(exchange))
-        except _EXPECTED as error:
+        except self._exceptions as error:
             exchange.failure, exchange.message = type(error).__name__, str(error)
         except BaseException as error:
             # Several where a connection was being opened: trio tries in tasks of their own.
@@ -239,8 +244,8 @@ class Requests:
             if exchange.ended_ns is None:
                 exchange.ended_ns = monotonic_ns()
 
-    def _made(self, exchange: _Exchange) -> httpx.Request:
-        """Httpx's request of an attempt, with an id of its own."""
+    def _made(self, exchange: _Exchange) -> Any:
+        """The library's request of an attempt, with an id of its own."""
         request = exchange.request
         ids = identity(
             seed=self._config.seed,
@@ -259,7 +264,7 @@ class Requests:
         wanted = request.wanted
         if wanted.body_bytes:
             headers.append(("content-length", str(wanted.body_bytes)))
-        return httpx.Request(
+        return self._http.Request(
             wanted.method,
             self._url(request.number, wanted.path),
             headers=headers,
@@ -267,13 +272,13 @@ class Requests:
             extensions={"trace": exchange.recorder, "timeout": self._timeouts},
         )
 
-    def _url(self, number: int, path: str) -> httpx.URL:
+    def _url(self, number: int, path: str) -> Any:
         """The URL of a request; targets are taken in turn. Those without drawn sizes are kept."""
         bases = self._config.base_urls
         key = (number % len(bases), path)
         url = self._urls.get(key)
         if url is None:
-            url = httpx.URL(bases[key[0]] + path)
+            url = self._http.URL(bases[key[0]] + path)
             if len(self._urls) < _MOST_URLS:
                 self._urls[key] = url
         return url

@@ -54,6 +54,40 @@ class Connection(httpcore.AsyncHTTPConnection):
         return self._asked and super().is_idle()
 
 
+def pool_of(core: Any, *, max_connections: int, keep: bool, http2: bool, **settings: Any) -> Any:
+    """httpcore2's own pool; without `keep` each request has a connection of its own.
+
+    Args:
+        core: the module httpcore2.
+        max_connections: as for `Pool`.
+        keep: likewise.
+        http2: likewise.
+        settings: likewise.
+    """
+    settings = {"http1": not http2, "http2": http2, **settings}
+    if keep:
+        return core.AsyncConnectionPool(
+            max_connections=max_connections, max_keepalive_connections=max_connections, **settings
+        )
+
+    class Once(core.AsyncHTTPConnection):  # type: ignore[misc]  # the module is an argument
+        """A connection for the request that it was made for."""
+
+        def is_available(self) -> bool:
+            return False
+
+        def can_multiplex(self) -> bool:
+            return False
+
+    class OncePool(core.AsyncConnectionPool):  # type: ignore[misc]  # likewise
+        """A pool of these."""
+
+        def create_connection(self, origin: Any) -> Once:
+            return Once(origin, **settings)
+
+    return OncePool(max_connections=max_connections, max_keepalive_connections=0, **settings)
+
+
 class Pool(httpcore.AsyncConnectionPool):
     """A pool in which each request has its own connection, unless connections are kept.
 

@@ -14,6 +14,7 @@ from testbed.scenario.checked import Checked
 from testbed.scenario.load_notation import Cancel, Entry, Rate
 from testbed.scenario.spread import Spread
 
+Client = Literal["httpx", "httpx2"]
 Phase = Literal["connect", "read", "write", "pool"]
 PHASES: Final[tuple[Phase, ...]] = ("connect", "read", "write", "pool")
 
@@ -116,6 +117,8 @@ class Load(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Most connections of each client host; None: as many as users, 100 in an open loop."""
     processes: int = 1
     """Client processes of each client host, among which all numbers above are shared out."""
+    client: Client = "httpx"
+    """Library that makes the requests."""
 
     def _problems(self, wrong: Set[str]) -> list[Problem]:
         found = [

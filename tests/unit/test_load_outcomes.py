@@ -9,7 +9,6 @@ from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
-import httpx
 import msgspec
 import pytest
 
@@ -20,6 +19,7 @@ from testbed.load import outcomes
 from testbed.load.draws import Draws
 from testbed.load.identity import identity
 from testbed.load.share import Share
+from testbed.probes.http_library import library
 from testbed.scenario import Load
 from tests.unit.processes import CHECKOUT, client, run_load, server, write_app
 
@@ -62,9 +62,11 @@ def exceptions(kind: type[BaseException]) -> set[str]:
     )
 
 
-def test_every_exception_of_httpx_is_an_outcome_and_on_the_page() -> None:
+def test_every_exception_of_a_client_is_an_outcome_and_on_the_page() -> None:
     """Those that other exceptions are kinds of are never raised themselves."""
-    found = exceptions(httpx.HTTPError) | exceptions(httpx.StreamError) | {"InvalidURL"}
+    found = {"InvalidURL"}
+    for http in (library("httpx").http, library("httpx2").http):
+        found |= exceptions(http.HTTPError) | exceptions(http.StreamError)
     assert set(outcomes.EXCEPTIONS) == found
     assert all(outcomes.is_outcome(name) for name in found)
     page = (CHECKOUT / "docs/reference/outcomes.md").read_text(encoding="utf-8")
