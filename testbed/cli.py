@@ -158,6 +158,7 @@ def run(
     seed: options.Seed = None,
     probes: options.Probes = None,
     topology_options: options.TopologyOptions = None,
+    expect: options.Expect = None,
     out: options.Out = None,
     as_json: options.AsJson = False,
 ) -> int:

@@ -92,7 +92,22 @@ Seed = Annotated[
 ]
 Probes = Annotated[
     str | None,
-    _option("--probes", "all|light|none|NAMES", "How much is observed.  (default: all)", RUN),
+    _option(
+        "--probes",
+        "all|light|none|NAMES",
+        "How much is observed; NAMES with commas: captures, samples, event_loop, asgi, syscall, "
+        "tracepoints.  (default: all)",
+        RUN,
+    ),
+]
+Expect = Annotated[
+    list[str] | None,
+    _option(
+        "--expect",
+        "RULE",
+        "What the run is to show, else exit code 1: 'http.failed == 0'; may be repeated.",
+        RUN,
+    ),
 ]
 TopologyOptions = Annotated[
     list[str] | None,

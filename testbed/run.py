@@ -40,6 +40,7 @@ from testbed.errors import (
 )
 from testbed.live import machine
 from testbed.live.config import LiveConfig
+from testbed.load.stalls import stalls
 from testbed.recording.layout import Layout, create, finish_partials
 from testbed.recording.manifest import Manifest, read_manifest, write_manifest
 from testbed.recording.naming import claim_folder
@@ -53,8 +54,6 @@ from testbed.version import VERSION
 if TYPE_CHECKING:
     from testbed.analysis.summary import Http, Summary, Verdict
 
-HTTP2_WINDOW_BYTES: Final = 65_535
-"""What a connection may send before its peer has made room (RFC 9113, 6.9.2)."""
 _STOP_S: Final = 2.0
 """How long an interrupted run may take to end by itself."""
 _EXIT_STOPPED: Final = 128 + signal.SIGINT
@@ -226,25 +225,6 @@ def _forecast(scenario: Scenario) -> list[str]:
     from testbed.calibration.beyond import warnings_for
 
     return [*warnings_for(scenario), *stalls(scenario)]
-
-
-def stalls(scenario: Scenario) -> list[str]:
-    """What is known of httpcore 1.0: uploads that share an HTTP/2 connection can stall.
-
-    A stream that waits for the window waits for the connection to be read again, though another
-    stream has read meanwhile that there is room (github.com/pydantic/httpx2/issues/1133).
-    """
-    load = scenario.load
-    shared = scenario.http == "2" and not load.new_connections
-    users = 2 if load.is_open else len(range(0, load.users, load.processes))
-    if not shared or users == 1:
-        return []
-    if load.mean_body_bytes * users <= HTTP2_WINDOW_BYTES:
-        return []
-    return [
-        "uploads that share an HTTP/2 connection can stall until --timeout in the client "
-        "(httpcore 1.0): use one user, --new-connections, or --http 1.1"
-    ]
 
 
 def _first_manifest(scenario: Scenario, seed: int, warnings: list[str]) -> Manifest:

@@ -17,13 +17,14 @@ from mininet.topo import Topo
 
 
 class Router(Node):  # type: ignore[misc]  # mininet has no types
-    """A node that forwards IPv4, for plain Mininet: the testbed sets forwarding itself."""
+    """A node that forwards IPv4, for plain Mininet: the testbed sets all of this itself."""
 
-    def config(self, **params: Any) -> None:
-        """Configures the node as Mininet does, turns forwarding on and adds a default route."""
+    def config(self, routes: Any = (), **params: Any) -> None:
+        """Configures the node as Mininet does, turns forwarding on and adds `routes`."""
         super().config(**params)
         self.cmd("sysctl -w net.ipv4.ip_forward=1")
-        self.cmd("ip route replace default via", params["towards"])
+        for prefix, gateway in routes:
+            self.cmd("ip route replace", prefix, "via", gateway)
 
 
 class Dumbbell(Topo):  # type: ignore[misc]
@@ -33,8 +34,9 @@ class Dumbbell(Topo):  # type: ignore[misc]
         """Adds `n` pairs, 1 to 250."""
         if not 1 <= n <= 250:
             raise ValueError(f"n must lie in 1..250 (got {n})")
-        self.addNode("r1", cls=Router, role="router", ip="10.0.0.1/30", towards="10.0.0.2")
-        self.addNode("r2", cls=Router, role="router", ip="10.0.0.2/30", towards="10.0.0.1")
+        for name, ip, other in (("r1", "10.0.0.1", "10.0.0.2"), ("r2", "10.0.0.2", "10.0.0.1")):
+            routes = [("default", other)]
+            self.addNode(name, cls=Router, role="router", ip=f"{ip}/30", routes=routes)
         self.addLink(
             "r1", "r2", bottleneck=True, capacity="10mbit", delay="10ms", queue="50p"
         )  # fmt: skip

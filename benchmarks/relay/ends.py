@@ -19,7 +19,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from testbed.network.build import OFFLOADS, TAP_RING_FRAMES
+from testbed.network.commands import TAP_RING_FRAMES
+from testbed.network.offloads import OFFLOADS
 from testbed.network.tools import Toolbox, find_tool
 from testbed.sandbox.netns import of_node, visiting
 

@@ -16,7 +16,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 import polars as pl
@@ -25,6 +25,7 @@ from testbed.analysis.checks import judge_run
 from testbed.analysis.crossings import Passage, crossing_table, passages
 from testbed.analysis.decode.link import decode_link
 from testbed.analysis.evidence import Evidence, load
+from testbed.analysis.expectations import judge_expectations
 from testbed.analysis.following import follow
 from testbed.analysis.found import Found
 from testbed.analysis.hosts import host_streams
@@ -64,12 +65,17 @@ def analyse(root: Path) -> Summary:
     layout = open_layout(root)
     evidence = load(layout, read_manifest(layout))
     found = _found(evidence)
+    give_back_memory()
     try:
-        travelled, mapped = journeys(found), pressure(found)
+        _remove_tables(layout)
+        (travelled, mapped), _ = both(
+            lambda: (journeys(found), pressure(found)),
+            lambda: _write_tables(_read_tables(layout, evidence)),
+        )
         give_back_memory()
         summary, _ = both(
             lambda: summarise(found, travelled, mapped),
-            lambda: _write_tables(layout, found, travelled, mapped),
+            lambda: _write_tables(_made_tables(layout, found, travelled, mapped)),
         )
         data = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         write_atomically(layout.summary, data + b"\n")
@@ -132,7 +138,7 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
         links.setdefault(passage.way.link.name, {})[passage.way.name] = direction
     slow = None if travelled is None else journey_summary(travelled)
     missing = [f"not in the recording: {why}" for why in _gaps(evidence)]
-    return Summary(
+    summary = Summary(
         state=manifest.state,
         failure=manifest.failure,
         verdict=judge_run(found, rows, http, links, slow),
@@ -148,6 +154,8 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
         observing=observing(evidence),
         warnings=[*manifest.warnings, *evidence.damage, *evidence.notes, *missing],
     )
+    judged = judge_expectations(manifest.scenario.expect, msgspec.to_builtins(summary))
+    return msgspec.structs.replace(summary, expectations=judged)
 
 
 _SAMPLED: Final = ("nic", "qdisc", "ip", "tcp", "tcp_counters", "socket")
@@ -187,39 +195,43 @@ def _no_http() -> Http:
     )
 
 
-def _write_tables(
-    layout: Layout, found: Found, travelled: Journeys | None, mapped: Pressure
-) -> None:
-    """Writes events/<table>.parquet and links/<link>.parquet.
+Tables: TypeAlias = Iterator[tuple[Path, Callable[[], pl.DataFrame]]]
+"""Where each table goes and what makes it: the large ones are made one at a time."""
 
-    Tables of an earlier analysis that are no more are removed.
-    """
-    wanted = dict(_tables(layout, found, travelled, mapped))
+
+def _remove_tables(layout: Layout) -> None:
+    """Removes the tables of an earlier analysis, which may have had others."""
     for folder in (layout.root / "events", layout.root / "links"):
         folder.mkdir(mode=0o700, exist_ok=True)
         for path in folder.glob("*.parquet"):
-            if path not in wanted:
-                path.unlink()
-    for path, make in wanted.items():
-        _write_table(path, make())
+            path.unlink()
 
 
-def _tables(
-    layout: Layout, found: Found, travelled: Journeys | None, mapped: Pressure
-) -> Iterator[tuple[Path, Callable[[], pl.DataFrame]]]:
-    """Where each table goes and what makes it: the large ones are made one at a time."""
-    evidence = found.evidence
+def _read_tables(layout: Layout, evidence: Evidence) -> Tables:
+    """Of events/<table>.parquet and links/<link>.parquet what is there once all is decoded."""
     for name, table in evidence.tables.items():
         yield layout.events(name), functools.partial(_same, table)
-    yield layout.events("backpressure"), functools.partial(_same, mapped.windows)
     for link, records in evidence.relay.items():
         yield layout.link(link), functools.partial(decode_link, link, records)
+
+
+def _made_tables(
+    layout: Layout, found: Found, travelled: Journeys | None, mapped: Pressure
+) -> Tables:
+    """The other tables."""
+    evidence = found.evidence
+    yield layout.events("backpressure"), functools.partial(_same, mapped.windows)
     if evidence.captures:
         yield layout.events("packets"), functools.partial(packet_table, evidence)
         if found.passages:
             yield layout.events("crossings"), functools.partial(_crossings, found.passages)
     if travelled is not None:
         yield layout.events("journeys"), functools.partial(journey_table, travelled)
+
+
+def _write_tables(tables: Tables) -> None:
+    for path, make in tables:
+        _write_table(path, make())
 
 
 def _same(table: pl.DataFrame) -> pl.DataFrame:

@@ -361,7 +361,10 @@ class Expectation(_Part, frozen=True, kw_only=True):
 
     expect: str
     holds: bool
-    value: float | int | str | None = None
+    value: float | int | str | bool | None = None
+    """What was seen; None: nothing was."""
+    reason: str = ""
+    """Why there is no value to compare, in words."""
 
 
 class Summary(_Part, frozen=True, kw_only=True):

@@ -4,6 +4,10 @@ Order, and why: sysctls first, so that no interface ever speaks IPv6 by itself; 
 queues, so that no queue ever sees a super-packet; routes with the congestion control on them
 (below); read-back last.
 
+A network of hundreds of nodes is to stand within seconds, so a node costs few processes: one ip
+that sets and shows, one or two tc. Namespaces, sysctls and offloads are system calls. Nodes do not
+depend on one another once the pairs between them are made: each CPU builds one at a time.
+
 Congestion control: a namespace may set its sysctl only to what the machine's
 net.ipv4.tcp_allowed_congestion_control lists (net/ipv4/tcp_cong.c), and a socket needs
 CAP_NET_ADMIN for others. A route's ``congctl`` is under neither rule, holds for both ends of a
@@ -12,40 +16,23 @@ connection and needs no word from the application.
 
 from __future__ import annotations
 
-import json
+import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-from testbed.errors import MachineError, ReadBackError, ToolError
-from testbed.network import kernel_wire, nodes, shaping
+from testbed.errors import MachineError, ToolError
+from testbed.network import commands, kernel_wire, nodes, offloads, read_back, shaping, sysctls
 from testbed.network.nodes import Mininet
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.tools import Toolbox
-from testbed.recording.manifest import Interface, LinkRecord, Node
+from testbed.recording.manifest import Interface, Node
+from testbed.sandbox import netns
 
-OFFLOADS: Final = {
-    "tso": "tcp-segmentation-offload",
-    "gso": "generic-segmentation-offload",
-    "gro": "generic-receive-offload",
-    "tx": "tx-checksumming",
-}
-"""What is turned off, ethtool's short name and the name it reads back with; tx, so that checksums
-are real ones.
-"""
-TAP_RING_FRAMES: Final = 10_000
-"""txqueuelen of a TAP device: its ring towards the relay; a frame that finds it full is the
-emulator's overflow.
-"""
 _NEEDED_WORDS: Final = {"red": ("limit", "60000", "avpkt", "1000", "bandwidth", "10mbit")}
 """What a qdisc cannot be tried without."""
-_QUIET: Final = {
-    "net.ipv6.conf.all.disable_ipv6": "1",
-    "net.ipv6.conf.default.disable_ipv6": "1",
-    "net.ipv4.conf.all.rp_filter": "0",
-    "net.ipv4.conf.default.rp_filter": "0",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,60 +45,115 @@ class Network:
     nodes: tuple[Node, ...]
     """As read back."""
 
-    def process_id(self, node: str) -> int:
-        """A process that lives in the namespaces of `node`: its shell."""
-        return int(self.mininet[node].pid)
-
 
 def build(plan: NetworkPlan, congestion_control: str) -> Network:
     """Builds `plan` inside the sandbox.
 
     Raises:
         MachineError: the congestion control is not in this kernel, or no node can be made.
-        ToolError: a command failed.
+        RunError: a command failed.
         ReadBackError: a setting reads back as something else.
     """
     _check_congestion_control(congestion_control)
     tools = Toolbox()
-    _check_mnexec(tools)
     check_qdiscs(tools, plan)
     # The sandbox's own namespace too: the inner ends of kernel wires lie in it.
-    tools.run(["sysctl", "-q", "-w", *_words(_QUIET)])
-    mininet = nodes.start_nodes(plan)
+    sysctls.write(tools, sysctls.QUIET)
     for node in plan.nodes:
-        tools.remember(["ip", "netns", "add", node.name])
-        tools.run(["ip", "netns", "attach", node.name, str(mininet[node.name].pid)], remember=False)
-        sysctls = _words(sysctls_of(plan, node))
-        tools.run(["ip", "netns", "exec", node.name, "sysctl", "-q", "-w", *sysctls])
-    _make_taps(tools, plan)
-    tools.batch(
-        ["ip"], [line for index, link in enumerate(plan.links) for line in _link(index, link)]
-    )
-    for node in plan.nodes:
-        if node.role == "switch":
-            tools.batch(["ip", "-n", node.name], _bridge_lines(node))
-        for interface in node.interfaces:
-            _offloads_off(tools, ["ip", "netns", "exec", node.name], interface.name)
-        tools.batch(["ip", "-n", node.name], _address_lines(plan, node, congestion_control))
-        tools.batch(["tc", "-n", node.name], _tc_lines(plan, node))
-    for index, link in enumerate(plan.links):
-        if link.wire == "kernel":
-            kernel_wire.join(tools, index, link)
-    nodes.add_links(mininet, plan)
-    found = tuple(_read_back(tools, plan, node, congestion_control) for node in plan.nodes)
-    return Network(plan, mininet, tools, found)
+        _make_namespace(tools, plan, node)
+    tools.batch(["ip"], commands.pair_lines(plan))
+    found = _build_nodes(tools, plan, congestion_control)
+    kernel_wire.join(tools, enumerate(plan.links))
+    return Network(plan, nodes.mininet_of(plan), tools, found)
 
 
-def _check_mnexec(tools: Toolbox) -> None:
-    """Tries Mininet's mnexec: Mininet itself would wait for ever for a shell that never starts."""
+def _make_namespace(tools: Toolbox, plan: NetworkPlan, node: NodePlan) -> None:
+    """Makes the namespace of a node, with its sysctls before it has any interface."""
+    path = netns.of_node(node.name)
+    tools.remember(["ip", "netns", "add", node.name])
     try:
-        tools.run(["mnexec", "-n", "true"], remember=False)
-    except ToolError as error:
+        netns.create(path)
+    except OSError as error:
         raise MachineError(
-            f"mnexec cannot make the namespaces of a node: {error.stderr.strip()} "
+            f"cannot make the namespace of a node: {error} "
             "(in a container, start it with --privileged)",
-            where="mnexec",
+            where=node.name,
         ) from error
+    with netns.visiting(path):
+        sysctls.write(tools, sysctls.sysctls_of(plan, node), node=node.name)
+
+
+def _build_nodes(tools: Toolbox, plan: NetworkPlan, congestion_control: str) -> tuple[Node, ...]:
+    """Sets all that lies within nodes; the nodes as read back."""
+    macs = {i.name: i.mac for node in plan.nodes for i in node.interfaces}
+
+    def build_one(node: NodePlan) -> tuple[Node, Toolbox]:
+        own = Toolbox()
+        return _build_node(own, plan, node, macs, congestion_control), own
+
+    pool = ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0)))
+    try:
+        built = list(pool.map(build_one, plan.nodes))
+    finally:
+        pool.shutdown(cancel_futures=True)  # of the others, when one has failed
+    for _, own in built:
+        tools.append(own)
+    return tuple(node for node, _ in built)
+
+
+def _build_node(
+    tools: Toolbox,
+    plan: NetworkPlan,
+    node: NodePlan,
+    macs: Mapping[str, str],
+    congestion_control: str,
+) -> Node:
+    """Sets and reads back all that lies within one node."""
+    lines = commands.node_lines(plan, node, macs, congestion_control)
+    shows = ["addr show", "route show", "neigh show nud permanent"]
+    links, routes, neighbours = tools.settle(["ip", "-n", node.name], lines, shows)
+    addresses = read_back.addresses_of(plan, node, links)
+    if node.role != "switch":
+        read_back.check_routes(node, routes, congestion_control)
+        read_back.check_neighbours(node, macs, neighbours)
+    with netns.visiting(netns.of_node(node.name)):
+        names = [interface.name for interface in node.interfaces]
+        off = offloads.switch_off(tools, names, node=node.name)
+        settings = sysctls.read_back(sysctls.sysctls_of(plan, node), node=node.name)
+    _make_queues(tools, plan, node)
+    interfaces = [
+        Interface(
+            name=interface.name,
+            mac=interface.mac,
+            addresses=addresses[interface.name],
+            offloads={
+                offloads.OFFLOADS[name]: active for name, active in off[interface.name].items()
+            },
+        )
+        for interface in node.interfaces
+    ]
+    return Node(
+        name=node.name,
+        role=node.role,
+        interfaces=interfaces,
+        sysctls=settings,
+        congestion_control=None if node.role == "switch" else congestion_control,
+    )
+
+
+def _make_queues(tools: Toolbox, plan: NetworkPlan, node: NodePlan) -> None:
+    ways = plan.sent_by(node.name)
+    lines = commands.queue_lines(ways)
+    shaped = [way.sender_interface for way in ways if shaping.shaped(way) is not None]
+    tc = ["tc", "-n", node.name]
+    classes = ""
+    if shaped:
+        # Two processes: iproute2 6.1 has no JSON for classes.
+        tools.batch(tc, lines)
+        classes = tools.batch(tc, [f"class show dev {device}" for device in shaped], remember=False)
+        lines = []
+    (qdiscs,) = tools.settle(tc, lines, ["qdisc show"], options=["-d"])
+    read_back.check_queues(ways, qdiscs, classes)
 
 
 def check_qdiscs(tools: Toolbox, plan: NetworkPlan) -> None:
@@ -143,172 +185,4 @@ def _check_congestion_control(name: str) -> None:
             f'congestion control "{name}" is not loaded in this kernel '
             f"(it has: {', '.join(available)}); as root: modprobe tcp_{name}",
             where="congestion_control",
-        )
-
-
-def sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
-    """The sysctls of a node, as they are set and as they must read back."""
-    forwards = {"net.ipv4.ip_forward": "1" if node.role == "router" else "0"}
-    if node.role == "switch" or not _marks(plan):
-        return {**_QUIET, **forwards}
-    # Both ends must ask for it (RFC 3168, 6.1.1); Linux only answers unless it is told (tcp(7)).
-    return {**_QUIET, **forwards, "net.ipv4.tcp_ecn": "1"}
-
-
-def _marks(plan: NetworkPlan) -> bool:
-    """Whether a queue of the plan may mark packets, from the start or by its schedule."""
-    ways = [way for link in plan.links for way in (link.forward, link.reverse)]
-    ways += [change.settings for link in plan.links for change in link.schedule]
-    return any(way.queue is not None and way.queue.marks for way in ways)
-
-
-def _words(settings: Mapping[str, str]) -> list[str]:
-    return [f"{name}={value}" for name, value in settings.items()]
-
-
-def _link(index: int, link: LinkRecord) -> list[str]:
-    """Lines for `ip -batch` that make the two interfaces of a link, with what lies between them."""
-    ends = [(link.forward.sender, link.forward.sender_interface)]
-    ends.append((link.forward.receiver, link.forward.receiver_interface))
-    if link.wire == "relay":
-        return []  # TAP devices are made within the namespace, by _make_taps
-    if link.wire == "kernel":
-        return [
-            f"link add {name} netns {node} type veth peer name {inner}"
-            for (node, name), inner in zip(ends, kernel_wire.inner_names(index), strict=True)
-        ]
-    (a, a_name), (b, b_name) = ends
-    return [f"link add {a_name} netns {a} type veth peer name {b_name} netns {b}"]
-
-
-def _bridge_lines(node: NodePlan) -> list[str]:
-    return [f"link add {node.name} type bridge stp_state 0 mcast_snooping 0"]
-
-
-def _make_taps(tools: Toolbox, plan: NetworkPlan) -> None:
-    """Makes the TAP devices of relayed links, in the namespaces of their nodes."""
-    relayed = {link.name for link in plan.links if link.wire == "relay"}
-    for node in plan.nodes:
-        tools.batch(
-            ["ip", "-n", node.name],
-            [f"tuntap add dev {i.name} mode tap" for i in node.interfaces if i.link in relayed],
-        )
-
-
-def _offloads_off(tools: Toolbox, prefix: list[str], device: str) -> None:
-    words = [word for name in OFFLOADS for word in (name, "off")]
-    tools.run([*prefix, "ethtool", "-K", device, *words])
-
-
-def _address_lines(plan: NetworkPlan, node: NodePlan, congestion_control: str) -> list[str]:
-    lines = ["link set lo up"]
-    relayed = {link.name for link in plan.links if link.wire == "relay"}
-    for interface in node.interfaces:
-        queue = f" txqueuelen {TAP_RING_FRAMES}" if interface.link in relayed else ""
-        lines.append(f"link set {interface.name} address {interface.mac}{queue}")
-        if node.role == "switch":
-            lines.append(f"link set {interface.name} master {node.name}")
-        address = node.addressing.address_of.get(interface.name)
-        if address is not None:
-            # noprefixroute: the prefix's route is added below, with its congestion control.
-            lines.append(f"addr add {address} dev {interface.name} noprefixroute")
-        lines.append(f"link set {interface.name} up")
-    if node.role == "switch":
-        return [*lines, f"link set {node.name} up"]
-    for route in node.addressing.routes:
-        via = f"via {route.via} " if route.via else ""
-        lines.append(
-            f"route add {route.prefix} {via}dev {route.interface} congctl {congestion_control}"
-        )
-    macs = {i.name: i.mac for other in plan.nodes for i in other.interfaces}
-    return lines + [
-        f"neigh add {neighbour.address} lladdr {macs[neighbour.owner_interface]} "
-        f"dev {neighbour.interface} nud permanent"
-        for neighbour in node.addressing.neighbours
-    ]
-
-
-def _tc_lines(plan: NetworkPlan, node: NodePlan) -> list[str]:
-    ways = (way for link in plan.links for way in (link.forward, link.reverse))
-    return [line for way in ways if way.sender == node.name for line in shaping.tc_commands(way)]
-
-
-def _read_back(tools: Toolbox, plan: NetworkPlan, node: NodePlan, congestion_control: str) -> Node:
-    inside = ["ip", "netns", "exec", node.name]
-    wanted = sysctls_of(plan, node)
-    values = tools.run([*inside, "sysctl", "-n", *wanted], remember=False).split()
-    sysctls = dict(zip(wanted, values, strict=True))
-    for name, value in wanted.items():
-        _same(node.name, name, value, sysctls[name])
-    _check_queues(tools, plan, node)
-    _check_routes(tools, node, congestion_control)
-    links = {item["ifname"]: item for item in _json(tools, ["ip", "-n", node.name, "-j", "addr"])}
-    interfaces = []
-    for interface in node.interfaces:
-        found = links[interface.name]
-        _same(node.name, f"{interface.name} address", interface.mac, found["address"])
-        addresses = [f"{a['local']}/{a['prefixlen']}" for a in found["addr_info"]]
-        planned = node.addressing.address_of.get(interface.name)
-        _same(node.name, interface.name, [planned] if planned else [], addresses)
-        offloads = _read_offloads(tools, inside, interface.name)
-        interfaces.append(
-            Interface(
-                name=interface.name, mac=interface.mac, addresses=addresses, offloads=offloads
-            )
-        )
-    return Node(
-        name=node.name,
-        role=node.role,
-        interfaces=interfaces,
-        sysctls=sysctls,
-        congestion_control=None if node.role == "switch" else congestion_control,
-    )
-
-
-def _read_offloads(tools: Toolbox, prefix: list[str], device: str) -> dict[str, bool]:
-    features = _json(tools, [*prefix, "ethtool", "--json", "-k", device])[0]
-    offloads = {long: bool(features[long]["active"]) for long in OFFLOADS.values()}
-    for name, active in offloads.items():
-        _same(device, name, False, active)
-    return offloads
-
-
-def _check_queues(tools: Toolbox, plan: NetworkPlan, node: NodePlan) -> None:
-    for link in plan.links:
-        for way in (link.forward, link.reverse):
-            if way.sender != node.name:
-                continue
-            tc = ["tc", "-n", node.name]
-            device = way.sender_interface
-            qdiscs = _json(tools, [*tc, "-j", "-d", "qdisc", "show", "dev", device])
-            classes = ""
-            if shaping.shaped(way) is not None:
-                classes = tools.run([*tc, "class", "show", "dev", device], remember=False)
-            shaping.check_read_back(way, qdiscs, classes)
-
-
-def _check_routes(tools: Toolbox, node: NodePlan, congestion_control: str) -> None:
-    if node.role == "switch":
-        return
-    text = tools.run(["ip", "-n", node.name, "route", "show"], remember=False)
-    for line in text.splitlines():
-        if f"congctl {congestion_control}" not in line:
-            raise ReadBackError(
-                f"{node.name}: a route has no congctl {congestion_control}: {line.strip()}",
-                where=node.name,
-            )
-    _same(node.name, "number of routes", len(node.addressing.routes), len(text.splitlines()))
-
-
-def _json(tools: Toolbox, argv: list[str]) -> Any:
-    return json.loads(tools.run(argv, remember=False))
-
-
-def _same(where: str, what: str, wanted: object, got: object) -> None:
-    if wanted != got:
-        raise ReadBackError(
-            f"{where}: {what} was set to {wanted} and reads back as {got}",
-            where=where,
-            wanted=str(wanted),
-            got=got,
         )

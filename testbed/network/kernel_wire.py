@@ -31,8 +31,10 @@ from typing import Any, Final
 
 from testbed.errors import ReadBackError, ToolError
 from testbed.network import netem
+from testbed.network.offloads import switch_off
 from testbed.network.tools import Toolbox
 from testbed.recording.manifest import Direction, LinkRecord
+from testbed.sandbox.netns import of_node, visiting
 from testbed.scenario.model import DirectionName
 
 TABLES: Final = Path("/run/netem")
@@ -62,42 +64,45 @@ def device_of(index: int, direction: DirectionName) -> str:
     return second if direction == "forward" else first
 
 
-def join(tools: Toolbox, index: int, link: LinkRecord) -> None:
-    """Joins the inner ends of `link` crosswise, with netem on each, and reads it back.
+def join(tools: Toolbox, links: Iterable[tuple[int, LinkRecord]]) -> None:
+    """Joins the inner ends of the links that have them crosswise, with netem on each.
+
+    Args:
+        tools: runs ip and tc, once for all links.
+        links: of the plan, with their numbers; those with another wire are left alone.
 
     Raises:
-        ToolError: a command failed.
-        ReadBackError: netem reads back other settings.
+        RunError: a command failed.
+        ReadBackError: a setting reads back as another.
     """
-    first, second = inner_names(index)
-    for way in (link.forward, link.reverse):
-        _in_one_piece(tools, way.sender, way.sender_interface)
-    for inner in (first, second):
-        tools.run(["ethtool", "-K", inner, "tso", "off", "gso", "off", "gro", "off", "tx", "off"])
-        tools.run(["ip", "link", "set", inner, "up"])
-    lines = []
-    for inner, other in ((first, second), (second, first)):
-        lines += [
+    ends = []
+    for index, link in links:
+        if link.wire == "kernel":
+            first, second = inner_names(index)
+            ends += [(second, first, link.forward), (first, second, link.reverse)]
+    if not ends:
+        return
+    for inner, _, way in ends:
+        with visiting(of_node(way.sender)):
+            switch_off(tools, [way.sender_interface], node=way.sender, names=["sg"])
+        switch_off(tools, [inner])
+    tools.batch(["ip"], [f"link set {inner} up" for inner, _, _ in ends])
+    lines = [
+        line
+        for inner, other, _ in ends
+        for line in (
             f"qdisc add dev {inner} clsact",
             f"filter add dev {inner} ingress matchall action mirred egress redirect dev {other}",
-        ]
-    lines += [
-        f"qdisc add {_root(second)} netem {netem.settings(link.forward)}",
-        f"qdisc add {_root(first)} netem {netem.settings(link.reverse)}",
+        )
     ]
-    with_tables = write_tables(tools, (link.forward, link.reverse))
+    lines += [f"qdisc add {_root(inner)} netem {netem.settings(way)}" for inner, _, way in ends]
+    with_tables = write_tables(tools, (way for _, _, way in ends))
     tools.batch(["tc"], lines, env=ENVIRONMENT if with_tables else None)
-    check(second, link.forward, read(tools, second))
-    check(first, link.reverse, read(tools, first))
-
-
-def _in_one_piece(tools: Toolbox, node: str, device: str) -> None:
-    """Switches scatter-gather off at the interface of a node, and reads it back."""
-    inside = ["ip", "netns", "exec", node, "ethtool"]
-    tools.run([*inside, "-K", device, "sg", "off"])
-    found = json.loads(tools.run([*inside, "--json", "-k", device], remember=False))[0]
-    if found["scatter-gather"]["active"]:
-        raise ReadBackError(f"{device}: scatter-gather was set to off and reads back as on")
+    found: list[dict[str, Any]] = json.loads(
+        tools.run(["tc", "-j", "qdisc", "show"], remember=False)
+    )
+    for inner, _, way in ends:
+        check(inner, way, [qdisc for qdisc in found if qdisc["dev"] == inner])
 
 
 def write_tables(tools: Toolbox, ways: Iterable[Direction], *, changing: bool = False) -> bool:
@@ -124,14 +129,6 @@ def change_commands(device: str, before: Direction, after: Direction) -> list[st
 
 def _root(device: str) -> str:
     return f"dev {device} root handle 1:"
-
-
-def read(tools: Toolbox, device: str) -> list[dict[str, Any]]:
-    """The qdiscs of an inner end."""
-    found: list[dict[str, Any]] = json.loads(
-        tools.run(["tc", "-j", "qdisc", "show", "dev", device], remember=False)
-    )
-    return found
 
 
 def check(

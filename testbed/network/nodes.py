@@ -2,7 +2,10 @@
 
 Why not `Mininet.build`: it configures one setting per process, hides exit codes, puts netem into
 the sender's own queue and rewrites sysctls of the machine. What stays Mininet's: the `Topo`, the
-nodes with their shells and namespaces, and the command line of `testbed shell`.
+nodes with their shells, and the command line of `testbed shell`.
+
+A node's shell starts with the first command that it is given: a run gives it none, and a shell for
+each of 100 nodes would be a second of work and 100 processes.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from collections.abc import Callable
 from typing import Any
 
 from testbed.network.plan import NetworkPlan, NodePlan
+from testbed.network.tools import find_tool
 from testbed.recording.manifest import LinkRecord
 
 with warnings.catch_warnings():
@@ -21,7 +25,7 @@ with warnings.catch_warnings():
     from mininet.net import Mininet
     from mininet.node import Node
 
-__all__ = ["Mininet", "add_links", "command_line", "start_nodes"]
+__all__ = ["Mininet", "command_line", "mininet_of"]
 
 
 class LabInterface(Intf):  # type: ignore[misc]  # mininet has no types
@@ -40,7 +44,57 @@ class LabLink(Link):  # type: ignore[misc]
         first.link = second.link = self
 
 
-class LabSwitch(Node):  # type: ignore[misc]
+class LabNode(Node):  # type: ignore[misc]
+    """A node whose namespace exists already, and whose shell starts when it is first asked for."""
+
+    _has_started = False
+    _is_starting = False
+
+    def startShell(self, mnopts: str | None = None) -> None:  # noqa: N802 - Mininet's name
+        """Nothing yet: Mininet calls it when the node is made."""
+
+    @property
+    def shell(self) -> Any:
+        """The shell's process; the first look at it starts it. None once it has ended."""
+        self._start()
+        return self._shell
+
+    @shell.setter
+    def shell(self, value: Any) -> None:
+        self._shell = value
+
+    @property
+    def pid(self) -> int | None:
+        """The shell's process id, which Mininet enters the node by (mnexec -a)."""
+        self._start()
+        return self._pid
+
+    @pid.setter
+    def pid(self, value: int | None) -> None:
+        self._pid = value
+
+    def _start(self) -> None:
+        if not self._has_started:
+            self._has_started = True
+            self._is_starting = True
+            super().startShell()
+            self._is_starting = False
+
+    def _popen(self, cmd: list[str], **params: Any) -> Any:
+        """As Mininet does, but that the shell itself is started in our namespace (ip-netns(8))."""
+        if self._is_starting:
+            # Without mnexec's n, which would make another namespace.
+            inside = [find_tool("ip"), "netns", "exec", self.name]
+            cmd = [*inside, "mnexec", "-cd", *cmd[2:]]
+        return super()._popen(cmd, **params)
+
+    def terminate(self) -> None:
+        """Ends the shell, where there is one."""
+        if self._has_started:
+            super().terminate()
+
+
+class LabSwitch(LabNode):
     """A Linux bridge in a namespace of its own, with what Mininet's command line asks for."""
 
     def connected(self) -> bool:
@@ -56,26 +110,22 @@ class LabSwitch(Node):  # type: ignore[misc]
         return None
 
 
-def start_nodes(plan: NetworkPlan) -> Mininet:
-    """A `Mininet` with a running node for each of `plan`, and no links yet."""
+def mininet_of(plan: NetworkPlan) -> Mininet:
+    """A `Mininet` of a network that was built, with its nodes, interfaces and links."""
     Mininet.inited = True  # its init() would rewrite sysctls and limits of the machine
     net = Mininet(topo=None, build=False, controller=None)
     for node in plan.nodes:
         if node.role == "switch":
             net.addSwitch(node.name, cls=LabSwitch)
         else:
-            net.addHost(node.name, cls=Node, ip=None)
-    return net
-
-
-def add_links(net: Mininet, plan: NetworkPlan) -> None:
-    """Tells `net` of the interfaces and links that were built."""
+            net.addHost(node.name, cls=LabNode, ip=None)
     interfaces = {
         i.name: _interface(net, node, i.name) for node in plan.nodes for i in node.interfaces
     }
     for link in plan.links:
         net.links.append(_link(interfaces, link))
     net.built = True
+    return net
 
 
 def _link(interfaces: dict[str, Intf], link: LinkRecord) -> LabLink:

@@ -20,6 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
 from testbed.errors import Problem, ScenarioError
@@ -58,7 +59,7 @@ class NodePlan:
     addressing: NodeAddressing
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class NetworkPlan:
     """All that will be built, checked."""
 
@@ -68,7 +69,35 @@ class NetworkPlan:
 
     def node(self, name: str) -> NodePlan:
         """The node of that name."""
-        return next(node for node in self.nodes if node.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, NodePlan]:
+        return {node.name: node for node in self.nodes}
+
+    @cached_property
+    def relayed(self) -> frozenset[str]:
+        """The names of the links whose interfaces are TAP devices."""
+        return frozenset(link.name for link in self.links if link.wire == "relay")
+
+    @cached_property
+    def marks(self) -> bool:
+        """Whether a queue may mark packets, from the start or by its schedule."""
+        ways = [way for link in self.links for way in (link.forward, link.reverse)]
+        ways += [change.settings for link in self.links for change in link.schedule]
+        return any(way.queue is not None and way.queue.marks for way in ways)
+
+    def sent_by(self, node: str) -> list[Direction]:
+        """The directions of links that `node` sends, in the order of the links."""
+        return self._sent_by.get(node, [])
+
+    @cached_property
+    def _sent_by(self) -> dict[str, list[Direction]]:
+        found: dict[str, list[Direction]] = {}
+        for link in self.links:
+            for way in (link.forward, link.reverse):
+                found.setdefault(way.sender, []).append(way)
+        return found
 
     def with_role(self, role: Role) -> tuple[NodePlan, ...]:
         """The nodes of that role, in the order of the topology."""
@@ -110,15 +139,19 @@ class _Planner:
         if self.problems:
             raise ScenarioError(self.problems)
         interfaces = [pair for index, link in enumerate(links) for pair in _interfaces(index, link)]
+        given = self._given_addresses()
         attachments = [
-            Attachment(plan.node, plan.name, plan.link, self._address(plan)) for plan in interfaces
+            Attachment(plan.node, plan.name, plan.link, given.get(plan.name)) for plan in interfaces
         ]
         addressing = assign(roles, attachments)
+        interfaces_of: dict[str, list[InterfacePlan]] = {name: [] for name in self.names}
+        for plan in interfaces:
+            interfaces_of[plan.node].append(plan)
         nodes = tuple(
             NodePlan(
                 name=name,
                 role=roles[name],
-                interfaces=tuple(i for i in interfaces if i.node == name),
+                interfaces=tuple(interfaces_of[name]),
                 addressing=addressing[name],
             )
             for name in self.names
@@ -266,12 +299,13 @@ class _Planner:
                 if name in seen:
                     self._problem(f"link {link.name}", f'interface name "{name}" is used twice')
                 seen.add(name)
+        linked = {name for a, b, _ in self.edges for name in (a, b)}
         for name in self.names:
             if "/" in name or not name.isprintable() or " " in name:
                 self._problem(
                     f"node {name!r}", "a name must have no slash, space or control character"
                 )
-            if not any(name in (a, b) for a, b, _ in self.edges):
+            if name not in linked:
                 self._problem(f"node {name}", "is connected to nothing")
 
     def _check_scenario(self, links: Sequence[LinkRecord]) -> None:
@@ -307,26 +341,24 @@ class _Planner:
                         "as no network would"
                     )
 
-    def _address(self, plan: InterfacePlan) -> str | None:
-        """What the `Topo` says: the link's params, or the node's own for its first interface."""
-        for a, b, info in self.edges:
-            for node, port, key in ((a, "port1", "params1"), (b, "port2", "params2")):
-                name = info.get(f"intfName{port[-1]}") or f"{node}-eth{info[port]}"
-                if node == plan.node and name == plan.name:
-                    found = link_settings.table(info.get(key)).get("ip")
-                    if found is None and self._is_first(plan, info[port]):
-                        found = self.topo.nodeInfo(node).get("ip")
-                    return None if found is None else str(found)
-        return None
-
-    def _is_first(self, plan: InterfacePlan, port: int) -> bool:
-        ports = [
-            i[p]
-            for a, b, i in self.edges
-            for n, p in ((a, "port1"), (b, "port2"))
-            if n == plan.node
+    def _given_addresses(self) -> dict[str, str]:
+        """What the `Topo` says, by interface: the link's params, or the node's for its first."""
+        ends = [
+            (node, info[f"port{side}"], info.get(f"intfName{side}"), info.get(f"params{side}"))
+            for a, b, info in self.edges
+            for node, side in ((a, 1), (b, 2))
         ]
-        return bool(port == min(ports))
+        first: dict[str, int] = {}
+        for node, port, _, _ in ends:
+            first[node] = min(port, first.get(node, port))
+        given = {}
+        for node, port, name, params in ends:
+            found = link_settings.table(params).get("ip")
+            if found is None and port == first[node]:
+                found = self.topo.nodeInfo(node).get("ip")
+            if found is not None:
+                given[name or f"{node}-eth{port}"] = str(found)
+        return given
 
     def _problem(self, where: str, message: str) -> None:
         problem = Problem(where, message)

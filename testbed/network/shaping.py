@@ -151,6 +151,15 @@ def check_read_back(way: Direction, qdiscs: list[dict[str, Any]], classes: str) 
     check_queue(way, qdiscs)
 
 
+def classes_by_device(text: str) -> list[str]:
+    """``tc class show`` of several shaped interfaces, one after the other, taken apart.
+
+    tc does not say which interface a class is of, but each shaped one has exactly one class 1:10;
+    others are the queue's own, such as fq_codel's flows.
+    """
+    return [line for line in text.splitlines() if line.startswith("class htb 1:10 ")]
+
+
 def check_capacity(way: Direction, classes: str) -> None:
     """Compares the HTB class alone; see `check_read_back`."""
     settings = shaped(way)

@@ -6,14 +6,17 @@ kept for `commands.sh`, so that a student can repeat it by hand.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shlex
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
-from testbed.errors import ToolError, ToolMissingError
+from testbed.errors import ReadBackError, ToolError, ToolMissingError
 
 _HEAD = """\
 #!/bin/sh
@@ -25,6 +28,7 @@ _HEAD = """\
 # A link made of TAP devices (tuntap) carries nothing until a relay runs between them.
 set -e
 """
+_NOT_SPACE: Final = re.compile(r"\S")
 
 
 class Toolbox:
@@ -83,6 +87,44 @@ class Toolbox:
         stdin = "".join(f"{line}\n" for line in lines)
         return self.run([*argv, "-batch", "-"], stdin=stdin, remember=remember, env=env)
 
+    def settle(
+        self,
+        argv: Sequence[str],
+        lines: Sequence[str],
+        questions: Sequence[str],
+        *,
+        options: Sequence[str] = (),
+    ) -> list[Any]:
+        """Runs ip or tc once, with `lines` and then `questions` as its batch.
+
+        Args:
+            argv: the command, such as ``["tc", "-n", "r1"]``.
+            lines: what sets something, for `commands.sh` as well.
+            questions: what shows something, each as one JSON text.
+            options: how it shows it, such as ``-d``.
+
+        Returns:
+            What each question answers.
+
+        Raises:
+            ToolError: a line failed.
+        """
+        if lines:
+            self.remember([*argv, "-batch", "-"], "".join(f"{line}\n" for line in lines))
+        text = self.batch([*argv, "-j", *options], [*lines, *questions], remember=False)
+        found = _json_texts(text)
+        if len(found) != len(questions):
+            raise ReadBackError(
+                f"{shlex.join(argv)} answered {len(found)} of {len(questions)} questions: "
+                f"{'; '.join(questions)}",
+                where=argv[0],
+            )
+        return found
+
+    def append(self, other: Toolbox) -> None:
+        """Adds what another one remembers to what this one does."""
+        self._commands += other._commands
+
     def write_file(self, path: Path, text: str) -> None:
         """Writes a file that a tool reads; `commands.sh` writes it, too.
 
@@ -111,6 +153,17 @@ class Toolbox:
     def script(self) -> str:
         """What ran so far, as a shell script."""
         return _HEAD + "".join(f"{command}\n" for command in self._commands)
+
+
+def _json_texts(text: str) -> list[Any]:
+    """The values of JSON texts that follow one another."""
+    found = []
+    decoder = json.JSONDecoder()
+    place = 0
+    while start := _NOT_SPACE.search(text, place):
+        value, place = decoder.raw_decode(text, start.start())
+        found.append(value)
+    return found
 
 
 def locate(name: str) -> str | None:

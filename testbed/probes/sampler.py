@@ -22,7 +22,7 @@ import msgspec
 
 from testbed.probes.sources import KINDS, NetlinkDump, ProcFile, Source, link_names
 from testbed.recording.segments import SegmentHeader, SegmentWriter
-from testbed.sandbox.netns import of_process, visiting
+from testbed.sandbox.netns import visiting
 from testbed.units import NS_PER_S
 
 COUNTERS_EVERY: Final = 10
@@ -33,8 +33,8 @@ class SampledNode(msgspec.Struct, frozen=True, kw_only=True):
     """A node to sample."""
 
     name: str
-    process_id: int
-    """A process that lives in its namespaces."""
+    namespace: str
+    """The path of its network namespace."""
     sockets: bool
     """Whether it has TCP sockets worth reading: routers and switches do not."""
     counters: bool = True
@@ -83,15 +83,15 @@ class Sampler:
         self.samples = self.missed = self.busy_ns = self._flush_ns = 0
 
     def _open(self, index: int, node: SampledNode) -> _Node:
-        with visiting(of_process(node.process_id)):
+        files = ("snmp", "netstat", "dev") if node.counters else ()
+        with visiting(node.namespace):
             now_ns = time.monotonic_ns()
             kind = KINDS.index("link_names")
             self._segment.frame(now_ns, now_ns, link_names(), kind=kind, node=index)
             states: list[Source] = [NetlinkDump("qdisc")]
             if node.sockets:
                 states.append(NetlinkDump("inet_diag"))
-        files = ("snmp", "netstat", "dev") if node.counters else ()
-        counters = [ProcFile(name, node.process_id) for name in files]
+            counters = [ProcFile(name) for name in files]
         return _Node(index, states, counters)
 
     def run(self, stop: int) -> None:

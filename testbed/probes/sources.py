@@ -25,11 +25,11 @@ class Source(Protocol):
 
 
 class ProcFile:
-    """A file of /proc/net, held open: it shows the namespace of the thread that opened it."""
+    """A file of /proc/net, held open; to be made by a thread inside the node's namespace."""
 
-    def __init__(self, kind: str, process_id: int) -> None:
+    def __init__(self, kind: str) -> None:
         self.kind = kind
-        self._descriptor = os.open(f"/proc/{process_id}/net/{kind}", os.O_RDONLY | os.O_CLOEXEC)
+        self._descriptor = os.open(f"/proc/thread-self/net/{kind}", os.O_RDONLY | os.O_CLOEXEC)
 
     def read(self) -> bytes:
         """The file's text."""

@@ -128,6 +128,7 @@ def render(
         manifest=manifest,
         summary=summary,
         meaning=_MEANINGS[summary.verdict.status],
+        expectations=[(one.holds, wording.expectation(one)) for one in summary.expectations],
         title=_title(summary),
         command=[shlex.quote(word) for word in repeat_command(manifest)],
         scenario=as_toml(manifest.scenario),

@@ -24,7 +24,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from testbed.analysis.summary import Backpressure, Http, Ledger, LedgerRow, Summary
+from testbed.analysis.summary import Backpressure, Expectation, Http, Ledger, LedgerRow, Summary
 from testbed.recording.manifest import Manifest
 from testbed.report import format as scale
 from testbed.report import link_table, mix_table, why_slow, wording
@@ -64,6 +64,8 @@ def render(
     if summary.links:
         parts += _section("Links", link_table.render(summary, manifest, width - 2))
     parts += _section("Ledger", _ledger(summary.ledger))
+    if summary.expectations:
+        parts += _section("Expectations", _expectations(summary.expectations))
     parts += _section("Why this verdict", _reasons(summary))
     warnings = [*summary.warnings, *(manifest.warnings if manifest else [])]
     if warnings:
@@ -247,6 +249,12 @@ def ledger_sentence(row: LedgerRow) -> str:
         f"{count(row.dropped)} dropped, {count(row.held)} held; "
         f"{count(row.difference)} not accounted for{f' ({row.note})' if row.note else ''}"
     )
+
+
+def _expectations(expectations: Sequence[Expectation]) -> RenderableType:
+    marks = {True: ("✓", "green"), False: ("✗", "red")}
+    lines = [_bullet(*marks[one.holds], wording.expectation(one)) for one in expectations]
+    return Group(*lines)
 
 
 def _reasons(summary: Summary) -> RenderableType:

@@ -16,9 +16,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from testbed.analysis.summary import Layer
+from testbed.analysis.summary import Expectation, Layer
 from testbed.events import LAYERS
 from testbed.report import format as scale
+from testbed.scenario.expectation import parse_expectation, unit_of
 
 Aspect = Literal["loss", "reordering", "backpressure"]
 ASPECTS: Final[tuple[Aspect, ...]] = ("loss", "reordering", "backpressure")
@@ -230,6 +231,18 @@ def _read(name: str, value: object) -> list[Figure]:
             return [_quantiles(words, parts, unit or scale.count)]
         return [_kind(key, words, part, unit) for key, part in parts.items()]
     return [replace(_measured(words, value, unit), total=name in _TOTALS)]
+
+
+def expectation(one: Expectation) -> str:
+    """What was expected, and what was seen."""
+    if one.reason:
+        return f"{one.expect} ({one.reason})"
+    seen, unit = str(one.value), unit_of(parse_expectation(one.expect).figure)
+    if isinstance(one.value, bool):
+        seen = seen.lower()
+    elif isinstance(one.value, int | float):
+        seen = scale.count(one.value) if unit is None else _UNITS[unit](one.value)
+    return f"{one.expect} ({seen})" if one.holds else f"{one.expect} (it was {seen})"
 
 
 def spoken(scenario: Mapping[str, Any]) -> str:

@@ -16,6 +16,7 @@ from testbed import units
 from testbed.errors import Problem, QuantityError, ScenarioError, shown
 from testbed.scenario import notation
 from testbed.scenario.checked import Checked
+from testbed.scenario.expectation import parse_expectation
 from testbed.scenario.impairments import Trace
 from testbed.scenario.load import DEFAULT_REQUESTS, Load
 from testbed.scenario.probes import ProbeSet, parse_probes
@@ -216,6 +217,8 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Key of all random streams, 0 to 2**63 - 1."""
     probes: str = "all"
     """``all``, ``light``, ``none``, or names (`testbed.scenario.probes.NAMES`) with commas."""
+    expect: tuple[str, ...] = ()
+    """What the run is to show: ``http.failed == 0`` (`testbed.scenario.expectation`)."""
 
     @property
     def probe_set(self) -> ProbeSet:
@@ -236,6 +239,11 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if "backlog" not in wrong and not 1 <= self.backlog <= MOST_BACKLOG:
             message = f"must lie in 1..{MOST_BACKLOG} (got {shown(self.backlog)})"
             problems.append(Problem("backlog", message))
+        for index, text in enumerate(() if "expect" in wrong else self.expect):
+            try:
+                parse_expectation(text)
+            except QuantityError as error:
+                problems.append(Problem(f"expect[{index}]", str(error)))
         if "app" not in wrong and not self.app:
             problems.append(Problem("app", "expected a name or module:attribute (got nothing)"))
         return problems

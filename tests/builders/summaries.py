@@ -310,7 +310,7 @@ def summary(status: str = "faithful", **changes: Any) -> Summary:
         Summary(
             state="complete",
             verdict=verdict(status),
-            scenario=msgspec.to_builtins(SCENARIO),
+            scenario=msgspec.json.decode(msgspec.json.encode(SCENARIO)),
             seed=7,
             link_backend="relay",
             http=http(),

@@ -192,7 +192,7 @@ class Lab:
         self.tools.batch(tc, shaping.tc_commands(self.now))
         classes = run([*tc, "class", "show", "dev", self.now.sender_interface], remember=False)
         shaping.check_read_back(self.now, self.queues(), classes)
-        kernel_wire.join(self.tools, self.index, self.link)
+        kernel_wire.join(self.tools, [(self.index, self.link)])
 
     def _socket(self, node: str, protocol: int) -> socket.socket:
         with visiting(of_node(node)):

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import EXIT_MACHINE_CANNOT, MachineError
-from testbed.network.build import check_qdiscs, sysctls_of
+from testbed.network.build import check_qdiscs
+from testbed.network.sysctls import sysctls_of
 from testbed.network.tools import Toolbox
 from testbed.network.topology import Topo
 from tests.unit.plans import pair, plan_of

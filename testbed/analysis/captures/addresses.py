@@ -8,6 +8,7 @@ which knows them all.
 from __future__ import annotations
 
 import ipaddress
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
@@ -23,6 +24,7 @@ def ipv6_keys(octets: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint64]:
     return (halves[:, 0] * _MIX ^ halves[:, 1]) | _IPV6
 
 
+@lru_cache(maxsize=4096)
 def key(text: str) -> int:
     """The key of an address in text form, with or without a prefix length."""
     address = ipaddress.ip_interface(text).ip

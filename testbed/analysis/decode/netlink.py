@@ -28,9 +28,11 @@ _MAX_MESSAGE_BYTES: Final = 1 << 16
 _LAST: Final = (2, 3)
 """NLMSG_ERROR, NLMSG_DONE"""
 _NESTED: Final = 0x8000
-_HEADER: Final = struct.Struct("<IH")
+_HEAD_BYTES: Final = 8
+"""Of a header up to its sequence number: length (4), type (2), flags (2)."""
 
 Matrix = npt.NDArray[np.uint8]
+Int64 = npt.NDArray[np.int64]
 Attributes = dict[tuple[int, ...], tuple[int, int]]
 """Path of an attribute, such as (7, 1) for one nested in 7 -> offset and length of its payload."""
 
@@ -73,9 +75,8 @@ def groups(
         nested: types of attributes that hold attributes, even where the kernel does not mark them
             so.
     """
-    joined = b"".join(replies)
-    data = np.frombuffer(joined, np.uint8)
-    start, length, reply = _messages(joined, replies, kind, HEADER_BYTES + struct_bytes)
+    data = np.frombuffer(b"".join(replies), np.uint8)
+    start, length, reply = _messages(data, replies, kind, HEADER_BYTES + struct_bytes)
     for size in np.unique(length):
         mine = np.flatnonzero(length == size)
         matrix = np.lib.stride_tricks.sliding_window_view(data, int(size))[start[mine]]
@@ -83,22 +84,32 @@ def groups(
 
 
 def _messages(
-    data: bytes, replies: Sequence[bytes], kind: int, least: int
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    found: list[tuple[int, int, int]] = []
-    unpack = _HEADER.unpack_from
-    end = 0
-    for index, content in enumerate(replies):
-        position, end = end, end + len(content)
-        while position + HEADER_BYTES <= end:
-            length, type_ = unpack(data, position)
-            if length < HEADER_BYTES or position + length > end or type_ in _LAST:
-                break
-            if type_ == kind and least <= length <= _MAX_MESSAGE_BYTES:
-                found.append((position, length, index))
-            position += (length + 3) & ~3
-    columns = np.array(found, np.int64).reshape(-1, 3)
-    return columns[:, 0], columns[:, 1], columns[:, 2]
+    data: npt.NDArray[np.uint8], replies: Sequence[bytes], kind: int, least: int
+) -> tuple[Int64, Int64, Int64]:
+    """Where each message of that type begins, its length and its reply, in their order.
+
+    The first message of every reply is looked at, then the second of every reply, and so on.
+    """
+    sizes = np.array([len(content) for content in replies], np.int64)
+    ends = np.cumsum(sizes)
+    position, reply = ends - sizes, np.arange(sizes.size)
+    found: list[tuple[Int64, Int64, Int64]] = []
+    while position.size:
+        inside = position + HEADER_BYTES <= ends[reply]
+        position, reply = position[inside], reply[inside]
+        heads = data[position[:, None] + np.arange(_HEAD_BYTES)].view("<u4").astype(np.int64)
+        length, type_ = heads[:, 0], heads[:, 1] & 0xFFFF
+        good = (length >= HEADER_BYTES) & (position + length <= ends[reply])
+        good &= ~np.isin(type_, _LAST)
+        mine = good & (type_ == kind) & (length >= least) & (length <= _MAX_MESSAGE_BYTES)
+        found.append((position[mine], length[mine], reply[mine]))
+        position, reply = (position + ((length + 3) & ~3))[good], reply[good]
+    if not found:
+        return (np.empty(0, np.int64),) * 3
+    columns = [np.concatenate(column) for column in zip(*found, strict=True)]
+    order = np.argsort(columns[0])
+    start, size, owner = (column[order] for column in columns)
+    return start, size, owner
 
 
 def _by_layout(
