@@ -6,6 +6,8 @@ import os
 import select
 import sys
 import time
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import msgspec
@@ -18,16 +20,22 @@ from testbed.network.directions import wire_config
 from testbed.network.plan import NetworkPlan
 from testbed.network.relay.config import LinkConfig, RelayAnswer, RelayConfig, TapEnd
 from testbed.network.tools import find_tool
-from testbed.probes.link import READY_WORD, CaptureFile, dumpcap_argv, send_marker
+from testbed.probes.link import READY_WORD, CaptureFile, buffer_mib, dumpcap_argv, send_markers
 from testbed.probes.sampler import SampledNode, SamplerAnswer, SamplerConfig
 from testbed.recording.layout import Layout, create_partial, partial
 from testbed.recording.manifest import ProbeRecord
 from testbed.sandbox.netns import of_node, of_process, visiting
 from testbed.scenario.probes import ProbeSet, parse_probes
+from testbed.scenario.servers import MODELS, ServerModel
 
 _UP_TO_DATE_S: Final = 10.0
 _UP_TO_DATE_FAILED_S: Final = 0.3
 _POLL_S: Final = 0.01
+_CLOSE_S: Final = 0.2
+"""What dumpcap may need to close an interface, beyond the patience with any process: 30 ms where
+CPUs are free."""
+_MARKERS_AT_ONCE: Final = 32
+"""Nodes that markers are sent in at a time: what takes time is waiting in the kernel."""
 _READY_S: Final = 120.0
 """Only a bound on hanging: a process that died is seen at once. An emulated CPU takes 30 s here."""
 
@@ -158,16 +166,18 @@ def start_captures(
     watched = {
         link.name for link in plan.links if probes.captures == "everywhere" or link.bottleneck
     }
+    ring_mib = buffer_mib(sum(i.link in watched for node in plan.nodes for i in node.interfaces))
     for node in plan.nodes:
         interfaces = [i.name for i in node.interfaces if i.link in watched]
         if interfaces:
             capture = processes.start(
                 f"capture.{node.name}",
                 "capture",
-                dumpcap_argv(interfaces, partial(layout.capture(node.name))),
+                dumpcap_argv(interfaces, partial(layout.capture(node.name)), ring_mib),
                 node=node.name,
                 lifeline=False,
             )
+            capture.more_patience_s = _CLOSE_S * len(interfaces)
             capture.about.update(dict.fromkeys(interfaces, "captured"))
 
 
@@ -208,20 +218,17 @@ def bring_captures_up_to_date(
     Raises:
         RunError: an interface is gone or down.
     """
-    waiting = {}
-    for capture in processes.of_kind("capture"):
-        node = plan.node(capture.node)
-        watched = [i for i in node.interfaces if i.name in capture.about]
-        try:
-            with visiting(of_node(node.name)):
-                for interface in watched:
-                    send_marker(interface.name, interface.mac)
-        except OSError as error:
-            raise RunError(
-                f"no marker could leave {node.name}: {error}", where=node.name
-            ) from error
-        path = partial(layout.capture(node.name))
-        waiting[capture.name] = CaptureFile(path, [i.mac for i in watched])
+    captures = processes.of_kind("capture")
+    watched = {
+        one.node: {i.name: i.mac for i in plan.node(one.node).interfaces if i.name in one.about}
+        for one in captures
+    }
+    with ThreadPoolExecutor(_MARKERS_AT_ONCE) as pool:
+        list(pool.map(_mark, watched, watched.values()))
+    waiting = {
+        one.name: CaptureFile(partial(layout.capture(one.node)), list(watched[one.node].values()))
+        for one in captures
+    }
     patience_s = _UP_TO_DATE_FAILED_S if failed else _UP_TO_DATE_S
     deadline = time.monotonic() + patience_s
     while waiting and time.monotonic() < deadline:
@@ -233,12 +240,25 @@ def bring_captures_up_to_date(
     ]
 
 
-def probe_records(probes: str, plan: NetworkPlan) -> list[ProbeRecord]:
+def _mark(node: str, macs: Mapping[str, str]) -> None:
+    """Sends a marker through interfaces of a node."""
+    try:
+        with visiting(of_node(node)):
+            send_markers(macs)
+    except OSError as error:
+        raise RunError(f"no marker could leave {node}: {error}", where=node) from error
+
+
+def probe_records(
+    probes: str, plan: NetworkPlan, server: ServerModel = MODELS["hypercorn"], interface: str = ""
+) -> list[ProbeRecord]:
     """What each layer is observed by in this run, bottom to top; without tracepoints.
 
     Args:
         probes: as it is written in the scenario.
         plan: of the network.
+        server: what runs the application.
+        interface: the application's, ``ASGI`` or ``WSGI``; empty while it is not known.
     """
     chosen = parse_probes(probes)
     relayed = any(link.wire == "relay" for link in plan.links)
@@ -254,7 +274,10 @@ def probe_records(probes: str, plan: NetworkPlan) -> list[ProbeRecord]:
     if chosen.captures == "everywhere":
         tcp_sources.append("captures")
     off = f"switched off (--probes {probes})"
-    return [
+    loops = ["trio Instrument"]
+    if server.loop == "asyncio":
+        loops.append("asyncio event loop")
+    records = [
         _record("link", bool(link_sources), link_sources, off),
         _record("nic", sampled, ["/proc/net/dev"], off),
         _record("qdisc", sampled, ["rtnetlink RTM_GETQDISC"], off),
@@ -262,10 +285,21 @@ def probe_records(probes: str, plan: NetworkPlan) -> list[ProbeRecord]:
         _record("tcp", bool(tcp_sources), tcp_sources, off),
         _record("socket", sampled, ["inet_diag SK_MEMINFO"], off),
         _record("syscall", chosen.syscall, ["trio socket"], off),
-        _record("event_loop", chosen.event_loop, ["trio Instrument"], off),
+        _record("event_loop", chosen.event_loop, loops, off),
         _record("asgi", chosen.asgi, ["ASGI middleware"], off),
         _record("http", True, ["httpcore trace"]),
     ]
+    return [_of_server(record, server, interface) for record in records]
+
+
+def _of_server(record: ProbeRecord, server: ServerModel, interface: str) -> ProbeRecord:
+    """The record with what cannot be seen of this server: clients are observed all the same."""
+    if record.observed and record.layer == "asgi" and interface == "WSGI":
+        return _record("asgi", False, [], "the application is a WSGI application")
+    blind = server.blind(record.layer)
+    if not record.observed or not blind:
+        return record
+    return msgspec.structs.replace(record, reason=f"of the clients only: {blind}")
 
 
 def _record(layer: str, observed: bool, sources: list[str], reason: str = "") -> ProbeRecord:

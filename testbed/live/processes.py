@@ -36,7 +36,11 @@ _TAIL_LINES: Final = 20
 
 
 class ManagedProcess:
-    """A process in a node."""
+    """A process in a node.
+
+    Attributes:
+        more_patience_s: what one without a lifeline may take longer than others to end.
+    """
 
     def __init__(
         self, name: str, kind: Kind, node: str, popen: subprocess.Popen[bytes], log: Path
@@ -48,6 +52,10 @@ class ManagedProcess:
         self.log = log
         self.pidfd = os.pidfd_open(popen.pid)
         self.about: dict[str, int | str] = {}
+        self.ready_fd: int | None = None
+        """Of a server: a pipe on which it says once that it listens."""
+        self.more_patience_s = 0.0
+        self._is_asked = False
 
     @property
     def exit_code(self) -> int | None:
@@ -106,11 +114,38 @@ class ManagedProcess:
         except BrokenPipeError as error:
             raise self.died("early") from error
 
+    def read_ready(self, timeout_s: float) -> str:
+        """What a server says when it listens; nothing of one that has no pipe for it.
+
+        Raises:
+            ProcessError: it ended, or said nothing in time.
+        """
+        if self.ready_fd is None:
+            return ""
+        ready, _, _ = select.select([self.ready_fd], [], [], timeout_s)
+        said = os.read(self.ready_fd, 64).decode().strip() if ready else ""
+        os.close(self.ready_fd)
+        self.ready_fd = None
+        if not said:
+            raise (
+                self.died("before it listened")
+                if ready
+                else ProcessError(
+                    f"{self.name} did not listen within {timeout_s:g} s",
+                    where=self.name,
+                    last_lines=self.last_lines(),
+                )
+            )
+        return said
+
     def ask_to_end(self) -> None:
-        """Closes its lifeline."""
+        """Closes its lifeline; one that has none is sent SIGTERM."""
         if self.popen.stdin is not None:
             with contextlib.suppress(BrokenPipeError):
                 self.popen.stdin.close()
+        elif not self._is_asked:
+            self._is_asked = True
+            self.popen.send_signal(signal.SIGTERM)
 
     def how_it_ended(self) -> str:
         """Its end in words: ``exit code 4`` or ``signal SIGKILL``."""
@@ -125,9 +160,10 @@ class ManagedProcess:
         """
         self.ask_to_end()
         term_after_s, kill_after_s = _HURRIED_S if hurry else _PATIENT_S
+        steps: tuple[tuple[float, signal.Signals], ...]
         steps = ((term_after_s, signal.SIGTERM), (kill_after_s, signal.SIGKILL))
         if self.popen.stdin is None:
-            steps = ((0.0, signal.SIGTERM), (term_after_s, signal.SIGKILL))
+            steps = ((term_after_s + self.more_patience_s, signal.SIGKILL),)
         for patience_s, number in steps:
             try:
                 return self.popen.wait(patience_s)
@@ -138,6 +174,8 @@ class ManagedProcess:
     def close(self) -> None:
         """Gives its descriptors back; for one that has ended."""
         os.close(self.pidfd)
+        if self.ready_fd is not None:
+            os.close(self.ready_fd)
         if self.popen.stdout is not None:
             self.popen.stdout.close()
 

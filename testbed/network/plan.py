@@ -166,15 +166,19 @@ class _Planner:
         if self.problems:
             raise ScenarioError(self.problems)
         interfaces = [pair for index, link in enumerate(links) for pair in _interfaces(index, link)]
+        given = self._given_addresses()
         attachments = [
-            Attachment(plan.node, plan.name, plan.link, self._address(plan)) for plan in interfaces
+            Attachment(plan.node, plan.name, plan.link, given.get(plan.name)) for plan in interfaces
         ]
         addressing = assign(roles, attachments, self.scenario.ip, said)
+        interfaces_of: dict[str, list[InterfacePlan]] = {name: [] for name in self.names}
+        for interface in interfaces:
+            interfaces_of[interface.node].append(interface)
         nodes = tuple(
             NodePlan(
                 name=name,
                 role=roles[name],
-                interfaces=tuple(i for i in interfaces if i.node == name),
+                interfaces=tuple(interfaces_of[name]),
                 addressing=addressing[name],
                 spread=spreads[name],
             )
@@ -340,26 +344,24 @@ class _Planner:
                         "as no network would"
                     )
 
-    def _address(self, plan: InterfacePlan) -> str | None:
-        """What the `Topo` says: the link's params, or the node's own for its first interface."""
-        for a, b, info in self.edges:
-            for node, port, key in ((a, "port1", "params1"), (b, "port2", "params2")):
-                name = info.get(f"intfName{port[-1]}") or f"{node}-eth{info[port]}"
-                if node == plan.node and name == plan.name:
-                    found = link_settings.table(info.get(key)).get("ip")
-                    if found is None and self._is_first(plan, info[port]):
-                        found = self.topo.nodeInfo(node).get("ip")
-                    return None if found is None else str(found)
-        return None
-
-    def _is_first(self, plan: InterfacePlan, port: int) -> bool:
-        ports = [
-            i[p]
-            for a, b, i in self.edges
-            for n, p in ((a, "port1"), (b, "port2"))
-            if n == plan.node
+    def _given_addresses(self) -> dict[str, str]:
+        """What the `Topo` says, by interface: the link's params, or the node's for its first."""
+        ends = [
+            (node, info[f"port{side}"], info.get(f"intfName{side}"), info.get(f"params{side}"))
+            for a, b, info in self.edges
+            for node, side in ((a, 1), (b, 2))
         ]
-        return bool(port == min(ports))
+        first: dict[str, int] = {}
+        for node, port, _, _ in ends:
+            first[node] = min(port, first.get(node, port))
+        given = {}
+        for node, port, name, params in ends:
+            found = link_settings.table(params).get("ip")
+            if found is None and port == first[node]:
+                found = self.topo.nodeInfo(node).get("ip")
+            if found is not None:
+                given[name or f"{node}-eth{port}"] = str(found)
+        return given
 
     def _problem(self, where: str, message: str) -> None:
         problem = Problem(where, message)

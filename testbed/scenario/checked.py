@@ -39,7 +39,7 @@ class Checked(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         if _RECORDED.get():
             return
         found: dict[str, list[Problem]] = {}
-        for field in msgspec.structs.fields(self):
+        for field in reading.fields_of(type(self)):
             problems = self._problems_of(field)
             if problems:
                 found[field.name] = problems

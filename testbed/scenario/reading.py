@@ -14,6 +14,7 @@ Why not one `msgspec.convert` of the whole: it stops at the first problem.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -35,6 +36,12 @@ _WORDS: Final[Mapping[object, str]] = {
 }
 _STAND_IN: Final = "?"
 """Value of a required key that is missing, so that the checks of the other keys can run."""
+
+
+@functools.cache
+def fields_of(kind: type[msgspec.Struct]) -> tuple[msgspec.structs.FieldInfo, ...]:
+    """The fields of a struct, kept: msgspec evaluates their annotations anew each time."""
+    return msgspec.structs.fields(kind)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ def _struct(kind: type[S], data: object, path: tuple[str, ...], from_text: bool)
     if not isinstance(data, Mapping):
         text = " or a text such as loss 2%, delay 5ms" if table_of else ""
         return _Failed((Finding(path, f"expected a table{text} (got {shown(data)})"),))
-    fields = {field.encode_name: field for field in msgspec.structs.fields(kind)}
+    fields = {field.encode_name: field for field in fields_of(kind)}
     good: dict[str, Any] = {}
     found: dict[str, tuple[Finding, ...]] = {}
     for key, value in data.items():
@@ -123,7 +130,7 @@ def _make(kind: type[S], good: Mapping[str, Any]) -> tuple[S | None, tuple[Probl
     """The struct from the values that could be read, and what its own checks say about them."""
     lacking = {
         field.name: _STAND_IN
-        for field in msgspec.structs.fields(kind)
+        for field in fields_of(kind)
         if field.required and field.encode_name not in good
     }
     try:
@@ -208,7 +215,7 @@ def expected(kind: Any, value: object) -> str:
 
 def _unknown(key: str, kind: type[msgspec.Struct]) -> str:
     """What to say of a key that is none: where it belongs, or what was meant."""
-    fields = msgspec.structs.fields(kind)
+    fields = fields_of(kind)
     for field in fields:
         inner = field.type
         is_table = isinstance(inner, type) and issubclass(inner, msgspec.Struct)
