@@ -18,6 +18,7 @@ from __future__ import annotations
 import select
 import time
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 import msgspec
@@ -128,8 +129,8 @@ class Sampler:
         """Samples until the descriptor `stop` is readable, and once more then."""
         counters_ns = COUNTERS_EVERY * self.interval_ns
         self._sample(counters=True)
-        cost_ns = min(self._sample(counters=False) for _ in range(_TRIALS))
-        self.interval_ns = beat_ns(self.interval_ns, cost_ns)
+        costs_ns = [self._sample(counters=False) for _ in range(_TRIALS)]
+        self.interval_ns = beat_ns(self.interval_ns, round(median(costs_ns)))
         start_ns = counted_ns = time.monotonic_ns()
         beat = 0
         while True:
