@@ -71,7 +71,13 @@ Seed = Annotated[
 ]
 Probes = Annotated[
     str | None,
-    _option("--probes", "all|light|none|NAMES", "How much is observed.  (default: all)", RUN),
+    _option(
+        "--probes",
+        "all|light|none|NAMES",
+        "How much is observed; NAMES with commas: captures, samples, event_loop, asgi, syscall, "
+        "tracepoints.  (default: all)",
+        RUN,
+    ),
 ]
 Expect = Annotated[
     list[str] | None,

@@ -58,6 +58,19 @@ def sentence(found: JourneySummary) -> str:
     )
 
 
+def distinct(found: JourneySummary) -> list[tuple[str, JourneysAtQuantile]]:
+    """Each quantile with its name; those that come from the same few requests are one."""
+    parts: list[tuple[str, JourneysAtQuantile]] = []
+    for at in found.why_slow:
+        before = parts[-1][1] if parts else None
+        if before is not None and (before.latency_ns, before.stages) == (at.latency_ns, at.stages):
+            first = parts[-1][0].partition(" ")[0]
+            parts[-1] = (f"{first} to {at.quantile}", at)
+        else:
+            parts.append((at.quantile, at))
+    return parts
+
+
 def together(at: JourneysAtQuantile) -> list[JourneyStageShare]:
     """The stages of a quantile, largest first; those of several parts of the way are one."""
     found: dict[str, JourneyStageShare] = {}
@@ -90,16 +103,20 @@ def render(found: JourneySummary) -> RenderableType:
     table.add_column(no_wrap=True, justify="right")
     table.add_column(no_wrap=True, justify="right")
     table.add_column(overflow="fold")
-    for at in found.why_slow:
+    parts = distinct(found)
+    for name, at in parts:
         for place, one in enumerate(telling(at)):
             table.add_row(
-                Text("" if place else at.quantile, style="dim"),
+                Text("" if place else name, style="dim"),
                 "" if place else scale.duration(at.latency_ns),
                 scale.percent(round(one.ratio, 3)),
                 Text(clean(words(one)), style=STYLES.get(one.kind, "default")),
             )
-    around = scale.listed([scale.count(at.requests) for at in found.why_slow])
-    note = f"Shares of the {around} requests around them. {sentence(found)}"
+    counts = [at.requests for _, at in parts]
+    around = f"{scale.listed([scale.count(n) for n in counts])} requests around them"
+    if counts == [1]:
+        around = "only request there"
+    note = f"Shares of the {around}. {sentence(found)}"
     return Group(table, Text(note, style="dim"))
 
 
@@ -128,7 +145,7 @@ class Row:
 def quantile_rows(found: JourneySummary | None) -> list[Row]:
     """A bar for each quantile: what its latency is made of."""
     rows = []
-    for at in [] if found is None else found.why_slow:
+    for name, at in [] if found is None else distinct(found):
         left, bars = 0.0, []
         for one in together(at):
             width = 100 * one.ratio
@@ -136,7 +153,7 @@ def quantile_rows(found: JourneySummary | None) -> list[Row]:
             bars.append(Bar(left, width, one.kind, words(one), one.layer, amount))
             left += width
         about = f"mean of {scale.plural(at.requests, 'request')} around it"
-        rows.append(Row(f"{at.quantile} {scale.duration(at.latency_ns)}", about, bars))
+        rows.append(Row(f"{name} {scale.duration(at.latency_ns)}", about, bars))
     return rows
 
 

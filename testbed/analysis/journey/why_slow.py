@@ -110,8 +110,6 @@ def words(one: JourneyStageShare) -> str:
     if one.kind == "unexplained":
         return one.kind
     note = f" {one.note}" if one.note.startswith("by ") else f" ({one.note})" if one.note else ""
-    if one.kind == "unexplained":
-        return "unexplained"
     if one.stage == "recovery":
         return f"recovery{note}" + (f", {lost_at(one.where)}" if one.where else "")
     return f"{one.kind}: {one.stage}{note}" + (f", {one.where}" if one.where else "")
