@@ -36,6 +36,7 @@ from testbed.live.links import LinkControl
 from testbed.live.orders import Orders
 from testbed.live.processes import Processes
 from testbed.network import kernel_wire
+from testbed.network.bridges import wait_until_forwarding
 from testbed.network.build import Network, build
 from testbed.network.plan import NetworkPlan, make_plan
 from testbed.network.tools import Toolbox
@@ -176,6 +177,7 @@ class Experiment:
             self._warn(f"no tracepoints: {untraced}")
         workload.wait_for_servers(processes, self._stopped, authority)
         clients.wait_until_ready(self._stopped)
+        wait_until_forwarding(plan)
         return clients
 
     def _load(self, clients: workload.Clients, links: LinkControl) -> None:

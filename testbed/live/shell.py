@@ -14,6 +14,7 @@ from testbed.live.conduct import build_network
 from testbed.live.config import LiveConfig
 from testbed.live.links import LinkControl
 from testbed.live.processes import Processes
+from testbed.network.bridges import wait_until_forwarding
 from testbed.network.nodes import command_line
 from testbed.recording.layout import Layout
 from testbed.scenario.model import DIRECTIONS, Way
@@ -41,6 +42,7 @@ def shell(config: LiveConfig) -> None:
         authority = workload.certificates(config)
         workload.start_servers(processes, layout, network.plan, config, authority)
         workload.wait_for_servers(processes, lambda: False, authority)
+        wait_until_forwarding(network.plan)
         client = network.plan.with_role("client")[0].name
         server = network.plan.with_role("server")[0].name
         print(
