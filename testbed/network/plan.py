@@ -18,94 +18,25 @@ of the link named.
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Final, Literal, TypeAlias
+from dataclasses import replace
+from typing import Any, Final, Literal
 
 from testbed.errors import Problem, ScenarioError
 from testbed.network import directions as directions_of
-from testbed.network import link_settings
-from testbed.network.addressing import Attachment, NodeAddressing, assign
+from testbed.network import link_settings, node_settings
+from testbed.network.addressing import Attachment, Route, assign
+from testbed.network.planned import InterfacePlan, NetworkPlan, NodePlan, Role
 from testbed.network.topology import Topo
 from testbed.recording.manifest import Direction, LinkRecord, ScheduledChange
 from testbed.scenario import Link, Scenario, notation
 from testbed.scenario.model import DIRECTIONS, DirectionName, Way
 from testbed.scenario.names import did_you_mean
 
-Role: TypeAlias = Literal["client", "server", "router", "host", "switch"]
 ROLES: Final = ("client", "server", "router", "host")
 _INTERFACE_NAME_BYTES: Final = 15
 """IFNAMSIZ - 1, include/uapi/linux/if.h."""
-
-
-@dataclass(frozen=True, slots=True)
-class InterfacePlan:
-    """One interface to build."""
-
-    node: str
-    name: str
-    mac: str
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
-class NodePlan:
-    """One node to build."""
-
-    name: str
-    role: Role
-    interfaces: tuple[InterfacePlan, ...]
-    addressing: NodeAddressing
-
-
-@dataclass(frozen=True)
-class NetworkPlan:
-    """All that will be built, checked."""
-
-    nodes: tuple[NodePlan, ...]
-    links: tuple[LinkRecord, ...]
-    warnings: tuple[str, ...]
-
-    def node(self, name: str) -> NodePlan:
-        """The node of that name."""
-        return self._by_name[name]
-
-    @cached_property
-    def _by_name(self) -> dict[str, NodePlan]:
-        return {node.name: node for node in self.nodes}
-
-    @cached_property
-    def relayed(self) -> frozenset[str]:
-        """The names of the links whose interfaces are TAP devices."""
-        return frozenset(link.name for link in self.links if link.wire == "relay")
-
-    @cached_property
-    def marks(self) -> bool:
-        """Whether a queue may mark packets, from the start or by its schedule."""
-        ways = [way for link in self.links for way in (link.forward, link.reverse)]
-        ways += [change.settings for link in self.links for change in link.schedule]
-        return any(way.queue is not None and way.queue.marks for way in ways)
-
-    def sent_by(self, node: str) -> list[Direction]:
-        """The directions of links that `node` sends, in the order of the links."""
-        return self._sent_by.get(node, [])
-
-    @cached_property
-    def _sent_by(self) -> dict[str, list[Direction]]:
-        found: dict[str, list[Direction]] = {}
-        for link in self.links:
-            for way in (link.forward, link.reverse):
-                found.setdefault(way.sender, []).append(way)
-        return found
-
-    def with_role(self, role: Role) -> tuple[NodePlan, ...]:
-        """The nodes of that role, in the order of the topology."""
-        return tuple(node for node in self.nodes if node.role == role)
-
-    def address(self, node: str) -> str:
-        """The first address of `node`, without its prefix length."""
-        return self.node(node).addressing.addresses[0].split("/")[0]
 
 
 def make_plan(topo: Topo, scenario: Scenario, wire: Literal["relay", "kernel"]) -> NetworkPlan:
@@ -138,15 +69,20 @@ class _Planner:
         self._check_scenario(links)
         if self.problems:
             raise ScenarioError(self.problems)
-        interfaces = [pair for index, link in enumerate(links) for pair in _interfaces(index, link)]
-        given = self._given_addresses()
+        macs = self._macs()
+        if self.problems:
+            raise ScenarioError(self.problems)
+        interfaces = [
+            pair for index, link in enumerate(links) for pair in _interfaces(index, link, macs)
+        ]
+        given = self._given("ip")
         attachments = [
-            Attachment(plan.node, plan.name, plan.link, given.get(plan.name)) for plan in interfaces
+            Attachment(one.node, one.name, one.link, given.get(one.name)) for one in interfaces
         ]
         addressing = assign(roles, attachments)
         interfaces_of: dict[str, list[InterfacePlan]] = {name: [] for name in self.names}
-        for plan in interfaces:
-            interfaces_of[plan.node].append(plan)
+        for one in interfaces:
+            interfaces_of[one.node].append(one)
         nodes = tuple(
             NodePlan(
                 name=name,
@@ -157,7 +93,9 @@ class _Planner:
             for name in self.names
         )
         self._warn(links, roles)
-        return NetworkPlan(nodes, tuple(links), tuple(self.warnings))
+        plan = NetworkPlan(nodes, tuple(links), tuple(self.warnings))
+        self._check_ways(plan)
+        return plan
 
     def _roles(self) -> dict[str, Role]:
         roles: dict[str, Role] = {}
@@ -167,7 +105,7 @@ class _Planner:
             if info.get("isSwitch"):
                 roles[name] = "switch"
             elif role is None:
-                roles[name] = "router" if _looks_like_router(name, info) else "host"
+                roles[name] = "router" if node_settings.looks_like_router(name, info) else "host"
             elif role in ROLES:
                 roles[name] = role
             else:
@@ -175,6 +113,13 @@ class _Planner:
                 self._problem(
                     f"node {name}: role", f'expected one of {", ".join(ROLES)} (got "{role}")'
                 )
+            node_settings.check(
+                name,
+                info,
+                forwards=roles[name] in ("router", "switch"),
+                problem=self._problem,
+                warning=self._warning,
+            )
         hosts = [name for name in self.names if roles.get(name) == "host"]
         for missing, pick in (("client", 0), ("server", -1)):
             if missing in roles.values():
@@ -341,7 +286,38 @@ class _Planner:
                         "as no network would"
                     )
 
-    def _given_addresses(self) -> dict[str, str]:
+    def _check_ways(self, plan: NetworkPlan) -> None:
+        """Each client must have a way to the servers that it asks, and they one back."""
+        clients, servers = plan.with_role("client"), plan.with_role("server")
+        pairs = (
+            zip(clients, servers, strict=True)
+            if len(clients) == len(servers)
+            else ((client, server) for client in clients for server in servers)
+        )
+        for client, server in pairs:
+            way = _route(client, plan.address(server.name))
+            # The client's address is that of the interface that it sends through.
+            sources = [client.addressing.address_of[way.interface].split("/")[0]] if way else []
+            if not any(_route(server, source) for source in sources):
+                self._problem(
+                    "topology",
+                    f"there is no way from {client.name} to {server.name} and back: only routers "
+                    'forward (role="router")',
+                )
+        if self.problems:
+            raise ScenarioError(self.problems)
+
+    def _macs(self) -> dict[str, str]:
+        """The MAC addresses that the `Topo` gives, by interface."""
+        found: dict[str, str] = {}
+        for name, text in self._given("mac").items():
+            mac = node_settings.mac(text, f"MAC address of {name}", self._problem)
+            if mac in found.values():
+                self._problem(f"MAC address of {name}", f"{mac} is another interface's as well")
+            found[name] = mac
+        return found
+
+    def _given(self, key: str) -> dict[str, str]:
         """What the `Topo` says, by interface: the link's params, or the node's for its first."""
         ends = [
             (node, info[f"port{side}"], info.get(f"intfName{side}"), info.get(f"params{side}"))
@@ -353,9 +329,9 @@ class _Planner:
             first[node] = min(port, first.get(node, port))
         given = {}
         for node, port, name, params in ends:
-            found = link_settings.table(params).get("ip")
+            found = link_settings.table(params).get(key)
             if found is None and port == first[node]:
-                found = self.topo.nodeInfo(node).get("ip")
+                found = self.topo.nodeInfo(node).get(key)
             if found is not None:
                 given[name or f"{node}-eth{port}"] = str(found)
         return given
@@ -370,21 +346,23 @@ class _Planner:
             self.warnings.append(text)
 
 
-def _looks_like_router(name: str, info: Mapping[str, Any]) -> bool:
-    cls = info.get("cls")
-    ancestors = cls.__mro__ if isinstance(cls, type) else ()
-    names = [name, *(ancestor.__name__ for ancestor in ancestors)]
-    return bool(info.get("ip_forward")) or any("router" in text.lower() for text in names)
+def _route(node: NodePlan, address: str) -> Route | None:
+    """The route that a packet to `address` takes from `node`."""
+    there = ipaddress.ip_address(address)
+    fitting = (r for r in node.addressing.routes if there in ipaddress.ip_network(r.prefix))
+    return next(fitting, None)
 
 
-def _interfaces(index: int, link: LinkRecord) -> tuple[InterfacePlan, InterfacePlan]:
+def _interfaces(
+    index: int, link: LinkRecord, macs: Mapping[str, str]
+) -> tuple[InterfacePlan, InterfacePlan]:
     # Locally administered (second bit of the first byte, IEEE 802-2014 8.4); the same in each run.
     high, low = divmod(index + 1, 256)
     first, second = (
         InterfacePlan(
             node=way.sender,
             name=way.sender_interface,
-            mac=f"02:00:00:{high:02x}:{low:02x}:{side:02x}",
+            mac=macs.get(way.sender_interface) or f"02:00:00:{high:02x}:{low:02x}:{side:02x}",
             link=link.name,
         )
         for side, way in ((1, link.forward), (2, link.reverse))
