@@ -31,8 +31,8 @@ from benchmarks.topology import star
 from benchmarks.topology.results import CAPACITY, DELAY, MININET, MININET_TC, Standing
 from testbed.live import observers
 from testbed.live.processes import Processes
-from testbed.network.bridges import wait_until_forwarding
 from testbed.network.build import build
+from testbed.network.carrier import wait_until_up
 from testbed.network.plan import make_plan
 from testbed.recording.layout import Layout
 from testbed.scenario import Scenario
@@ -74,7 +74,7 @@ def _testbed(topo: star.PlainStar, layout: Layout) -> None:
         build(plan, "cubic")
         observers.start_relay(processes, layout, plan, 1, None)
         stood = time.monotonic()
-        wait_until_forwarding(plan)
+        wait_until_up(plan)
         _tell(began, stood)
         observers.end_relay(processes)
 

@@ -128,7 +128,9 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
     evidence = found.evidence
     manifest = evidence.manifest
     table = evidence.table("http")
-    http = _no_http() if table is None else http_summary(table)
+    load = manifest.scenario.load
+    kinds = () if load.mix is None else load.entries
+    http = _no_http() if table is None else http_summary(table, kinds)
     rows = ledger(found)
     links: dict[str, dict] = {}  # type: ignore[type-arg]
     numbers = in_threads(lambda passage: link_direction(passage, evidence), found.passages)

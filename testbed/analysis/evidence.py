@@ -42,7 +42,16 @@ from testbed.recording.segments import Segment
 
 Times = npt.NDArray[np.int64]
 _Decoded = TypeVar("_Decoded")
-_SAMPLED: Final = ("inet_diag", "qdisc", "link_names", "snmp", "netstat", "dev", "descriptors")
+_SAMPLED: Final = (
+    "inet_diag",
+    "qdisc",
+    "link_names",
+    "snmp",
+    "netstat",
+    "dev",
+    "snmp6",
+    "descriptors",
+)
 """What frames a sampler's segment holds."""
 
 
@@ -209,7 +218,7 @@ def _sampler(segments: list[Segment], evidence: Evidence) -> None:
         "tcp": (tcp, kinds["inet_diag"]),
         "socket": (socket, kinds["inet_diag"]),
         "qdisc": (without_neighbours(qdiscs, nodes), kinds["qdisc"]),
-        "ip": (decode_ip(kinds["snmp"], kinds["netstat"]), kinds["snmp"]),
+        "ip": (decode_ip(kinds["snmp"], kinds["netstat"], kinds["snmp6"]), kinds["snmp"]),
         "tcp_counters": (
             decode_tcp_counters(kinds["snmp"], kinds["netstat"]),
             kinds["netstat"],

@@ -4,9 +4,9 @@ Pure: no I/O.
 
 What a `Topo` may say, beyond plain Mininet:
 
-- of a node: ``role="client" | "server" | "router"``. Without any role the first host is the client
-  and the last one the server; a node whose class or name says Router, or that has ``ip_forward``,
-  is a router.
+- of a node: ``role="client" | "server" | "router"`` and what else is in
+  `testbed.network.node_settings`. Without any role the first host is the client and the last one
+  the server; a node whose class or name says Router, or that has ``ip_forward``, is a router.
 - of a link: ``bottleneck=True | "forward" | "reverse"`` (forward: from its first node to its
   second) and the settings of a scenario's link (``capacity="10mbit"``, ``loss="1%"`` ...), for both
   directions, or in ``forward={...}`` and ``reverse={...}`` for one. Parameters of Mininet's
@@ -18,15 +18,15 @@ of the link named.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
 
 from testbed.errors import Problem, ScenarioError
 from testbed.network import directions as directions_of
-from testbed.network import link_settings, node_settings
-from testbed.network.addressing import Attachment, Route, assign
+from testbed.network import link_settings, node_settings, reachability
+from testbed.network.addressing import Attachment, Said, assign
+from testbed.network.node_settings import Spread
 from testbed.network.planned import InterfacePlan, NetworkPlan, NodePlan, Role
 from testbed.network.topology import Topo
 from testbed.recording.manifest import Direction, LinkRecord, ScheduledChange
@@ -64,6 +64,7 @@ class _Planner:
 
     def plan(self) -> NetworkPlan:
         roles = self._roles()
+        said, spreads = self._said(roles)
         links = [self._link(index, *edge) for index, edge in enumerate(self.edges)]
         self._check_names(links)
         self._check_scenario(links)
@@ -77,25 +78,41 @@ class _Planner:
         ]
         given = self._given("ip")
         attachments = [
-            Attachment(one.node, one.name, one.link, given.get(one.name)) for one in interfaces
+            Attachment(plan.node, plan.name, plan.link, given.get(plan.name)) for plan in interfaces
         ]
-        addressing = assign(roles, attachments)
+        addressing = assign(roles, attachments, self.scenario.ip, said)
         interfaces_of: dict[str, list[InterfacePlan]] = {name: [] for name in self.names}
-        for one in interfaces:
-            interfaces_of[one.node].append(one)
+        for interface in interfaces:
+            interfaces_of[interface.node].append(interface)
         nodes = tuple(
             NodePlan(
                 name=name,
                 role=roles[name],
                 interfaces=tuple(interfaces_of[name]),
                 addressing=addressing[name],
+                spread=spreads[name],
             )
             for name in self.names
         )
         self._warn(links, roles)
-        plan = NetworkPlan(nodes, tuple(links), tuple(self.warnings))
-        self._check_ways(plan)
+        plan = NetworkPlan(nodes, tuple(links), tuple(self.warnings), self.scenario.ip)
+        asked = {client.name: plan.asked_by(client.name) for client in plan.with_role("client")}
+        if apart := reachability.problems(addressing, asked):
+            raise ScenarioError(apart)
         return plan
+
+    def _said(self, roles: Mapping[str, Role]) -> tuple[Said, dict[str, Spread]]:
+        """What the topology says of its nodes."""
+        routes, services, spreads = {}, {}, {}
+        for name in self.names:
+            info = self.topo.nodeInfo(name)
+            node_settings.check_keys(name, info, roles[name], self._problem, self._warning)
+            if (given := node_settings.routes_of(name, info, self._problem)) is not None:
+                routes[name] = given
+            if service := node_settings.service_of(name, roles[name], info, self._problem):
+                services[name] = service
+            spreads[name] = node_settings.spread_of(name, info, self._problem)
+        return Said(routes, services), spreads
 
     def _roles(self) -> dict[str, Role]:
         roles: dict[str, Role] = {}
@@ -113,13 +130,6 @@ class _Planner:
                 self._problem(
                     f"node {name}: role", f'expected one of {", ".join(ROLES)} (got "{role}")'
                 )
-            node_settings.check(
-                name,
-                info,
-                forwards=roles[name] in ("router", "switch"),
-                problem=self._problem,
-                warning=self._warning,
-            )
         hosts = [name for name in self.names if roles.get(name) == "host"]
         for missing, pick in (("client", 0), ("server", -1)):
             if missing in roles.values():
@@ -286,32 +296,11 @@ class _Planner:
                         "as no network would"
                     )
 
-    def _check_ways(self, plan: NetworkPlan) -> None:
-        """Each client must have a way to the servers that it asks, and they one back."""
-        clients, servers = plan.with_role("client"), plan.with_role("server")
-        pairs = (
-            zip(clients, servers, strict=True)
-            if len(clients) == len(servers)
-            else ((client, server) for client in clients for server in servers)
-        )
-        for client, server in pairs:
-            way = _route(client, plan.address(server.name))
-            # The client's address is that of the interface that it sends through.
-            sources = [client.addressing.address_of[way.interface].split("/")[0]] if way else []
-            if not any(_route(server, source) for source in sources):
-                self._problem(
-                    "topology",
-                    f"there is no way from {client.name} to {server.name} and back: only routers "
-                    'forward (role="router")',
-                )
-        if self.problems:
-            raise ScenarioError(self.problems)
-
     def _macs(self) -> dict[str, str]:
         """The MAC addresses that the `Topo` gives, by interface."""
         found: dict[str, str] = {}
         for name, text in self._given("mac").items():
-            mac = node_settings.mac(text, f"MAC address of {name}", self._problem)
+            mac = node_settings.mac_of(text, f"MAC address of {name}", self._problem)
             if mac in found.values():
                 self._problem(f"MAC address of {name}", f"{mac} is another interface's as well")
             found[name] = mac
@@ -344,13 +333,6 @@ class _Planner:
     def _warning(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
-
-
-def _route(node: NodePlan, address: str) -> Route | None:
-    """The route that a packet to `address` takes from `node`."""
-    there = ipaddress.ip_address(address)
-    fitting = (r for r in node.addressing.routes if there in ipaddress.ip_network(r.prefix))
-    return next(fitting, None)
 
 
 def _interfaces(

@@ -7,7 +7,9 @@ from functools import cached_property
 from typing import Literal, TypeAlias
 
 from testbed.network.addressing import NodeAddressing
+from testbed.network.node_settings import Spread
 from testbed.recording.manifest import Direction, LinkRecord
+from testbed.scenario.model import IpVersion
 
 Role: TypeAlias = Literal["client", "server", "router", "host", "switch"]
 
@@ -30,6 +32,8 @@ class NodePlan:
     role: Role
     interfaces: tuple[InterfacePlan, ...]
     addressing: NodeAddressing
+    spread: Spread = "flows"
+    """What goes which way where a route has several gateways."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ class NetworkPlan:
     nodes: tuple[NodePlan, ...]
     links: tuple[LinkRecord, ...]
     warnings: tuple[str, ...]
+    ip: IpVersion = 4
 
     def node(self, name: str) -> NodePlan:
         """The node of that name."""
@@ -52,6 +57,14 @@ class NetworkPlan:
     def relayed(self) -> frozenset[str]:
         """The names of the links whose interfaces are TAP devices."""
         return frozenset(link.name for link in self.links if link.wire == "relay")
+
+    @property
+    def spreads_packets(self) -> bool:
+        """Whether a node sends packets of one route over several ways."""
+        return any(
+            node.spread == "packets" and any(route.others for route in node.addressing.routes)
+            for node in self.nodes
+        )
 
     @cached_property
     def marks(self) -> bool:
@@ -79,3 +92,19 @@ class NetworkPlan:
     def address(self, node: str) -> str:
         """The first address of `node`, without its prefix length."""
         return self.node(node).addressing.addresses[0].split("/")[0]
+
+    def asked_at(self, server: str) -> str:
+        """The address at which clients ask `server`: its service address, or its first."""
+        return (self.node(server).addressing.service or self.address(server)).split("/")[0]
+
+    def asked_by(self, client: str) -> tuple[str, ...]:
+        """The addresses that `client` asks, in turn.
+
+        With as many clients as servers each client has its own server, otherwise every client asks
+        all.
+        """
+        clients = [node.name for node in self.with_role("client")]
+        asked = [self.asked_at(node.name) for node in self.with_role("server")]
+        if len(clients) == len(asked):
+            return (asked[clients.index(client)],)
+        return tuple(dict.fromkeys(asked))

@@ -14,6 +14,7 @@ from testbed.scenario.checked import recorded
 from testbed.scenario.impairments import Loss, Outage, Pick, Reorder, Trace, Variation
 from testbed.scenario.model import DirectionName
 from testbed.scenario.queues import Queue
+from testbed.scenario.tables import SendTimes
 
 FORMAT = 1
 
@@ -42,6 +43,10 @@ class Node(_Record, frozen=True, kw_only=True):
     sysctls: dict[str, str] = {}
     """As read back."""
     congestion_control: str | None = None
+    service: str = ""
+    """An address that it shares with other servers, with prefix length; empty: it has none."""
+    spread: Literal["flows", "packets"] | None = None
+    """What goes which way where its routes have several; None: they have one each."""
 
 
 class Direction(_Record, frozen=True, kw_only=True):
@@ -174,6 +179,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     scenario: Scenario
     seed: int
     link_backend: Literal["relay", "kernel"]
+    arrivals: SendTimes | None = None
+    """Of the load, where they follow a trace."""
     nodes: list[Node] = []
     links: list[LinkRecord] = []
     changes: list[AppliedChange] = []

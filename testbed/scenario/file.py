@@ -108,6 +108,9 @@ def _anchored(data: Mapping[str, object], folder: Path) -> dict[str, object]:
         key: _anchored_files(value, folder) if key in ("link", "links") else value
         for key, value in data.items()
     }
+    load = data.get("load")
+    if isinstance(load, Mapping) and "arrivals" in load:
+        data["load"] = {**load, "arrivals": _anchored_files(load["arrivals"], folder)}
     topology = data.get("topology")
     if not isinstance(topology, str):
         return dict(data)

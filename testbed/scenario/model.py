@@ -18,19 +18,15 @@ from testbed.scenario import notation
 from testbed.scenario.checked import Checked
 from testbed.scenario.expectation import parse_expectation
 from testbed.scenario.impairments import Trace
+from testbed.scenario.load import DEFAULT_REQUESTS, Load
 from testbed.scenario.probes import ProbeSet, parse_probes
+from testbed.scenario.servers import MODELS, MOST_WORKERS, SERVERS, ServerModel, speaking
 
 LinkBackend = Literal["auto", "kernel", "relay"]
-Arrivals = Literal["periodic", "poisson"]
 DirectionName = Literal["forward", "reverse"]
 DIRECTIONS: Final[tuple[DirectionName, ...]] = ("forward", "reverse")
-SERVERS = ("hypercorn",)
 HttpVersion = Literal["1.1", "2"]
-
-DEFAULT_REQUESTS = 100
-"""How many requests are made when neither a number nor a duration is asked for: every load is
-bounded.
-"""
+IpVersion = Literal[4, 6]
 
 DEFAULT_BACKLOG = 100
 """Hypercorn's own."""
@@ -38,7 +34,10 @@ MOST_BACKLOG = 4096
 """net.core.somaxconn of a new network namespace (net/core/net_namespace.c): listen(2) silently
 takes no more.
 """
-
+LEAST_BUFFER_BYTES: Final = 2304
+"""Of SO_RCVBUF and SO_SNDBUF: below about this (SOCK_MIN_SNDBUF / 2, include/net/sock.h) the kernel
+takes a minimum of its own.
+"""
 
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "capacity": notation.parse_capacity,
@@ -190,108 +189,14 @@ class Link(Way, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.forward if direction == "forward" else self.reverse
 
 
-class Load(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the clients ask for.
-
-    With `rate` the loop is open: requests start when they are due, whatever became of the earlier
-    ones, and latency counts from that intended start (no coordinated omission). Without it the loop
-    is closed: each of `users` sends its next request when the last one is answered.
-    """
-
-    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "rate": units.parse_event_rate_per_s,
-        "duration": units.parse_time_ns,
-        "body": units.parse_size_bytes,
-        "timeout": units.parse_time_ns,
-        "read_rate": units.parse_capacity_bit_s,
-        "write_rate": units.parse_capacity_bit_s,
-    }
-
-    users: int = 1
-    """Concurrent users of each client host; in an open loop not used."""
-    rate: str | None = None
-    """Requests per time and client host, open loop: ``200/s``."""
-    arrivals: Arrivals = "poisson"
-    """How open-loop starts are spaced."""
-    requests: int | None = None
-    """Requests of each client host in all."""
-    duration: str | None = None
-    """How long new requests are started; whichever of `requests` and `duration` ends first, ends
-    the load.
-    """
-    method: str = "GET"
-    path: str = "/"
-    """Path and query, beginning with a slash."""
-    body: str | None = None
-    """Size of the request's body: ``64kB``; made of a repeated pattern."""
-    timeout: str = "30s"
-    """Limit on each phase of a request (connect, write, read, pool), as in httpx."""
-    read_rate: str | None = None
-    """How fast each connection is read at most, ``100kbit``; None: as fast as data comes."""
-    write_rate: str | None = None
-    """How fast each connection is written to at most, ``100kbit``; None: as fast as it takes."""
-    new_connections: bool = False
-    """A new connection for each request, instead of connections that are kept and used again."""
-
-    def _problems(self, wrong: Set[str]) -> list[Problem]:
-        problems = []
-        for name in ("users", "requests"):
-            value = getattr(self, name)
-            if name not in wrong and value is not None and not 1 <= value < 2**63:
-                what = "must be at least 1" if value < 1 else "must be less than 2**63"
-                problems.append(Problem(name, f"{what} (got {shown(value)})"))
-        if "duration" not in wrong and self.duration is not None and self.duration_ns == 0:
-            problems.append(Problem("duration", f'must be greater than 0 (got "{self.duration}")'))
-        if "path" not in wrong and not self.path.startswith("/"):
-            problems.append(Problem("path", f'must begin with "/" (got {shown(self.path)})'))
-        if "method" not in wrong and not (self.method.isascii() and self.method.isalpha()):
-            problems.append(
-                Problem("method", f"expected an HTTP method (got {shown(self.method)})")
-            )
-        return problems
-
-    @property
-    def request_limit(self) -> int | None:
-        """Requests of each client host; the default where neither number nor duration is set."""
-        if self.requests is None and self.duration is None:
-            return DEFAULT_REQUESTS
-        return self.requests
-
-    @property
-    def rate_per_s(self) -> float | None:
-        """Open-loop requests per second of each client host; None in a closed loop."""
-        return None if self.rate is None else units.parse_event_rate_per_s(self.rate)
-
-    @property
-    def duration_ns(self) -> int | None:
-        """Duration in nanoseconds, or None where not set."""
-        return None if self.duration is None else units.parse_time_ns(self.duration)
-
-    @property
-    def timeout_ns(self) -> int:
-        """Limit on each phase in nanoseconds."""
-        return units.parse_time_ns(self.timeout)
-
-    @property
-    def body_bytes(self) -> int:
-        """Size of the request's body in bytes; 0 for none."""
-        return 0 if self.body is None else units.parse_size_bytes(self.body)
-
-    @property
-    def read_rate_bit_s(self) -> int | None:
-        """Most bits per second that each connection is read with; None: not limited."""
-        return None if self.read_rate is None else units.parse_capacity_bit_s(self.read_rate)
-
-    @property
-    def write_rate_bit_s(self) -> int | None:
-        """Most bits per second that each connection is written with; None: not limited."""
-        return None if self.write_rate is None else units.parse_capacity_bit_s(self.write_rate)
-
-
 class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment, complete but for the seed, which a run draws and records when it is None."""
 
-    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = {"probes": parse_probes}
+    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "probes": parse_probes,
+        "receive_buffer": units.parse_size_bytes,
+        "send_buffer": units.parse_size_bytes,
+    }
 
     topology: str
     """A topology's short name, or ``FILE.py:Class`` for any Mininet `Topo`."""
@@ -300,14 +205,25 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     app: str = "hello"
     """A short name out of apps/, or ``module:attribute``."""
     server: str = "hypercorn"
+    """A server model (`testbed.scenario.servers`)."""
+    workers: int = 1
+    """Processes of each server, which share its listening socket and so its accept queue."""
     backlog: int = DEFAULT_BACKLOG
     """Of the server's listen(2): one connection more than that can wait for accept()."""
+    receive_buffer: str | None = None
+    """SO_RCVBUF of the server's sockets: ``64kB``. The kernel doubles it and no longer tunes it
+    (socket(7), tcp(7)). None: the kernel tunes it within net.ipv4.tcp_rmem.
+    """
+    send_buffer: str | None = None
+    """SO_SNDBUF of the server's sockets, the same way; None: within net.ipv4.tcp_wmem."""
     http: HttpVersion = "1.1"
     """HTTP's version between clients and servers, nothing else: by ALPN with TLS, without by prior
     knowledge (RFC 9113, 3.2 and 3.3).
     """
     tls: bool = False
     """TLS between clients and servers, with certificates that are made for the run."""
+    ip: IpVersion = 4
+    """IP's version, of everything: 4 or 6."""
     load: Load = Load()
     link: Link = Link()
     """Settings of the links that the topology marks as bottleneck."""
@@ -328,6 +244,21 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What `probes` stands for."""
         return parse_probes(self.probes)
 
+    @property
+    def server_model(self) -> ServerModel:
+        """What `server` stands for."""
+        return MODELS[self.server]
+
+    @property
+    def receive_buffer_bytes(self) -> int | None:
+        """SO_RCVBUF as asked for, in bytes; None where not set."""
+        return None if self.receive_buffer is None else units.parse_size_bytes(self.receive_buffer)
+
+    @property
+    def send_buffer_bytes(self) -> int | None:
+        """SO_SNDBUF as asked for, in bytes; None where not set."""
+        return None if self.send_buffer is None else units.parse_size_bytes(self.send_buffer)
+
     def _problems(self, wrong: Set[str]) -> list[Problem]:
         problems = []
         if "topology" not in wrong and not self.topology:
@@ -337,6 +268,20 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
             problems.append(
                 Problem("server", f"expected one of {known} (got {shown(self.server)})")
             )
+        elif not wrong & {"server", "http"} and self.http not in self.server_model.http:
+            able = " and ".join(speaking(self.http))
+            message = f"the server {self.server} does not speak HTTP/{self.http}; {able} do"
+            problems.append(Problem("http", message))
+        if "workers" not in wrong and not 1 <= self.workers <= MOST_WORKERS:
+            message = f"must lie in 1..{MOST_WORKERS} (got {shown(self.workers)})"
+            problems.append(Problem("workers", message))
+        for name in ("receive_buffer", "send_buffer"):
+            size = None if name in wrong else getattr(self, f"{name}_bytes")
+            if size is not None and not LEAST_BUFFER_BYTES <= size < 2**30:
+                message = (
+                    f"must lie in {LEAST_BUFFER_BYTES} B..1 GiB (got {shown(getattr(self, name))})"
+                )
+                problems.append(Problem(name, message))
         if "seed" not in wrong and self.seed is not None and not 0 <= self.seed < 2**63:
             problems.append(Problem("seed", f"must lie in 0..2**63-1 (got {shown(self.seed)})"))
         if "backlog" not in wrong and not 1 <= self.backlog <= MOST_BACKLOG:
@@ -350,3 +295,14 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if "app" not in wrong and not self.app:
             problems.append(Problem("app", "expected a name or module:attribute (got nothing)"))
         return problems
+
+
+__all__ = [
+    "DEFAULT_REQUESTS",
+    "DIRECTIONS",
+    "Link",
+    "LinkBackend",
+    "Load",
+    "Scenario",
+    "Way",
+]

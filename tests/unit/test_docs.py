@@ -24,7 +24,7 @@ from testbed.analysis.analyse import analyse
 from testbed.events import LAYERS, tracepoints
 from testbed.probes.tracepoints import EVENTS
 from testbed.recording import manifest
-from testbed.scenario import catalogue, model
+from testbed.scenario import catalogue, load, model
 from tests.builders.frames import ACK, SYN, tcp
 from tests.builders.recordings import MS, Run
 
@@ -201,7 +201,7 @@ def test_every_file_of_a_recording_is_documented(recording: tuple[Path, summary.
 
 
 def test_scenario_page_has_every_key() -> None:
-    wanted = structs(model)
+    wanted = structs(model) | structs(load)
     # A link has every setting of a direction, which stand in their own table.
     wanted["Link"] = sorted(set(wanted["Link"]) - set(wanted["Way"]))
     assert names_of_types(REFERENCE / "scenario_file.md") == wanted
@@ -268,6 +268,16 @@ def test_every_option_of_every_command_is_documented() -> None:
 def test_every_command_is_in_the_table_of_commands(page: str) -> None:
     rows = re.findall(r"^\| `\./tb (\w+)", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(rows) == sorted([*commands(), "test", "setup"])
+
+
+def test_every_topology_and_each_of_its_options_is_on_its_page() -> None:
+    page = REFERENCE / "topologies.md"
+    entries = catalogue.topologies()
+    named = names_by_heading(page)["Topologies"]
+    assert sorted(named) == sorted(entry.name for entry in entries)
+    text = page.read_text(encoding="utf-8")
+    options = {option.name for entry in entries for option in entry.options}
+    assert [name for name in sorted(options) if not re.search(rf"`{name}[`=]", text)] == []
 
 
 def test_every_name_that_a_scenario_can_use_is_in_the_readme() -> None:

@@ -150,7 +150,8 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file(folder: Path) ->
         "probes": "expected all, light, none, or names out of captures, samples, event_loop, asgi, "
         'syscall, tracepoints with commas between them (got "most")',
         "load.users": 'expected a whole number (got "four")',
-        "load.arrivals": 'expected "periodic" or "poisson" (got "poison"; did you mean "poisson"?)',
+        "load.arrivals": 'expected poisson, periodic or trace FILE (got "poison": "poison" is '
+        'not known here; did you mean "poisson"?)',
         "load.path": 'must begin with "/" (got "index.html")',
         "load.timeout": "expected a time with a unit (ns, us, ms, s, min), such as 20ms "
         "(got 30, without a unit)",
@@ -181,7 +182,12 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file(folder: Path) ->
         ("links.r1-server = [1]", 'links."r1-server"', f"expected {TABLE_OR_TEXT} (got a list)"),
         ("capacity = '1mbit'", "capacity", "unknown key; it belongs in [link]"),
         ("users = 4", "users", "unknown key; it belongs in [load]"),
-        ("server = 'gunicorn'", "server", 'expected one of hypercorn (got "gunicorn")'),
+        (
+            "server = 'gunicorn'",
+            "server",
+            "expected one of hypercorn, hypercorn-asyncio, uvicorn, blocking, threaded, forking "
+            '(got "gunicorn")',
+        ),
         ("load.method = 5", "load.method", "expected text (got 5)"),
         ("load.users = 0", "load.users", "must be at least 1 (got 0)"),
         ("load.duration = '0s'", "load.duration", 'must be greater than 0 (got "0s")'),

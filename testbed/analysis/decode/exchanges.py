@@ -98,6 +98,12 @@ def _http_request(process: str, node: str, exchange: HttpExchange) -> HttpReques
         process=process,
         node=node,
         latency_ns=exchange.ended_ns - exchange.intended_ns,
+        request_latency_ns=exchange.ended_ns
+        - (
+            exchange.intended_ns
+            if exchange.first_intended_ns is None
+            else exchange.first_intended_ns
+        ),
         late_ns=exchange.started_ns - exchange.intended_ns,
         pool_wait_ns=found.pool_wait_ns,
         connect_ns=found.connect_ns,
