@@ -183,6 +183,7 @@ class Experiment:
         self._interface = workload.wait_for_servers(processes, self._stopped, authority)
         self._note(probes=self._probe_records(plan))
         clients.wait_until_ready(self._stopped)
+        workload.note_limits(processes, plan)
         return clients
 
     def _load(self, clients: workload.Clients, links: LinkControl) -> None:

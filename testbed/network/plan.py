@@ -19,19 +19,20 @@ of the link named.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, Literal, TypeAlias
 
 from testbed.errors import Problem, ScenarioError
 from testbed.network import directions as directions_of
-from testbed.network import link_settings
+from testbed.network import link_settings, node_settings
 from testbed.network.addressing import Attachment, NodeAddressing, assign
 from testbed.network.topology import Topo
 from testbed.recording.manifest import Direction, LinkRecord, ScheduledChange
 from testbed.scenario import Link, Scenario, notation
 from testbed.scenario.model import DIRECTIONS, DirectionName, Way
 from testbed.scenario.names import did_you_mean
+from testbed.scenario.nodes import NodeSettings
 
 Role: TypeAlias = Literal["client", "server", "router", "host", "switch"]
 ROLES: Final = ("client", "server", "router", "host")
@@ -57,6 +58,8 @@ class NodePlan:
     role: Role
     interfaces: tuple[InterfacePlan, ...]
     addressing: NodeAddressing
+    settings: NodeSettings = field(default_factory=NodeSettings)
+    """As the scenario has them."""
 
 
 @dataclass(frozen=True)
@@ -136,6 +139,7 @@ class _Planner:
         links = [self._link(index, *edge) for index, edge in enumerate(self.edges)]
         self._check_names(links)
         self._check_scenario(links)
+        self.problems += node_settings.problems(self.scenario.nodes, roles)
         if self.problems:
             raise ScenarioError(self.problems)
         interfaces = [pair for index, link in enumerate(links) for pair in _interfaces(index, link)]
@@ -153,6 +157,7 @@ class _Planner:
                 role=roles[name],
                 interfaces=tuple(interfaces_of[name]),
                 addressing=addressing[name],
+                settings=node_settings.of_node(self.scenario.nodes, name, roles[name]),
             )
             for name in self.names
         )
