@@ -65,6 +65,9 @@ Http = Annotated[
     str | None,
     _option("--http", "1.1|2", "HTTP's version, and no other.  (default: 1.1)", RUN),
 ]
+Ip = Annotated[
+    str | None, _option("--ip", "4|6", "IP's version, of everything.  (default: 4)", RUN)
+]
 Tls = Annotated[
     bool | None,
     typer.Option(

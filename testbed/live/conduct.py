@@ -37,6 +37,7 @@ from testbed.live.orders import Orders
 from testbed.live.processes import Processes
 from testbed.network import kernel_wire
 from testbed.network.build import Network, build
+from testbed.network.carrier import wait_until_up
 from testbed.network.plan import NetworkPlan, make_plan
 from testbed.network.tools import Toolbox
 from testbed.network.topology import Topo, load_topology
@@ -180,8 +181,9 @@ class Experiment:
             self._trace_missing = untraced
             self._note(probes=self._probe_records(plan))
             self._warn(f"no tracepoints: {untraced}")
-        self._interface = workload.wait_for_servers(processes, self._stopped, authority)
+        self._interface = workload.wait_for_servers(processes, plan, self._stopped, authority)
         self._note(probes=self._probe_records(plan))
+        wait_until_up(plan)
         clients.wait_until_ready(self._stopped)
         workload.note_limits(processes, plan)
         return clients

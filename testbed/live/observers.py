@@ -124,7 +124,9 @@ def start_sampler(
             name=WIRES, namespace=of_process(os.getpid()), sockets=False, counters=False
         )
         nodes.append(here)
-    config = SamplerConfig(nodes=nodes, interval_ns=interval_ns, segment_fd=descriptor)
+    config = SamplerConfig(
+        nodes=nodes, interval_ns=interval_ns, segment_fd=descriptor, ip=network.plan.ip
+    )
     return processes.start(
         "sampler",
         "sampler",
@@ -266,6 +268,9 @@ def probe_records(
     ]
     sampled = chosen.sample_interval_ns is not None
     tcp_sources = ["inet_diag TCP_INFO", "/proc/net/netstat"] if sampled else []
+    ip_sources = ["/proc/net/snmp6"]
+    if plan.ip == 4:
+        ip_sources = ["/proc/net/snmp", "/proc/net/netstat"]
     if chosen.captures == "everywhere":
         tcp_sources.append("captures")
     off = f"switched off (--probes {probes})"
@@ -276,7 +281,7 @@ def probe_records(
         _record("link", bool(link_sources), link_sources, off),
         _record("nic", sampled, ["/proc/net/dev"], off),
         _record("qdisc", sampled, ["rtnetlink RTM_GETQDISC"], off),
-        _record("ip", sampled, ["/proc/net/snmp", "/proc/net/netstat"], off),
+        _record("ip", sampled, ip_sources, off),
         _record("tcp", bool(tcp_sources), tcp_sources, off),
         _record("socket", sampled, ["inet_diag SK_MEMINFO"], off),
         _record("syscall", chosen.syscall, ["trio socket"], off),

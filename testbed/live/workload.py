@@ -82,7 +82,7 @@ def _start_server(
         server=scenario.server,
         app=scenario.app,
         directory=config.directory,
-        hosts=["0.0.0.0"],
+        hosts=["0.0.0.0" if plan.ip == 4 else "::"],
         port=PORT,
         backlog=scenario.backlog,
         receive_buffer_bytes=scenario.receive_buffer_bytes,
@@ -97,7 +97,8 @@ def _start_server(
     for name in worker_names(node, scenario.workers):
         descriptors = _segments(layout, config, name, (*seeing, "asgi"))
         if authority is not None:
-            descriptors["tls"] = authority.issue([node, plan.address(node)], server_user())
+            addresses = {plan.address(node), plan.asked_at(node)}
+            descriptors["tls"] = authority.issue([node, *sorted(addresses)], server_user())
         ready, descriptors["ready"] = os.pipe2(os.O_CLOEXEC)
         listening = [os.dup(one.fileno()) for one in shared]
         process = processes.start(
@@ -128,7 +129,10 @@ def worker_names(node: str, workers: int) -> list[str]:
 
 
 def wait_for_servers(
-    processes: Processes, stopped: Callable[[], bool], authority: Certificates | None = None
+    processes: Processes,
+    plan: NetworkPlan,
+    stopped: Callable[[], bool],
+    authority: Certificates | None = None,
 ) -> str:
     """Returns when every server process listens and its host accepts connections.
 
@@ -147,13 +151,13 @@ def wait_for_servers(
             raise Interrupted("stopped while the server was starting")
         time.sleep(seconds)
 
-    interface = ""
+    here, interface = "127.0.0.1" if plan.ip == 4 else "::1", ""
     for server in processes.of_kind("server"):
 
         def connect(node: str = server.node) -> None:
             with (
                 visiting(of_node(node)),
-                socket.create_connection(("127.0.0.1", PORT), timeout=1) as connection,
+                socket.create_connection((here, PORT), timeout=1) as connection,
             ):
                 if authority is not None:
                     authority.greet(connection, node)
@@ -170,6 +174,11 @@ def wait_for_servers(
     return interface
 
 
+def authority_of(address: str) -> str:
+    """Where a server listens, as in a URL (RFC 3986, 3.2.2): ``[fd00::1]:8000``."""
+    return f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
+
+
 def start_clients(
     processes: Processes,
     layout: Layout,
@@ -182,17 +191,15 @@ def start_clients(
     With as many clients as servers each client has its own server, otherwise every client asks all
     in turn.
     """
-    clients, servers = plan.with_role("client"), plan.with_role("server")
     scheme = "http" if authority is None else "https"
-    urls = [f"{scheme}://{plan.address(server.name)}:{PORT}" for server in servers]
     pipes: dict[int, ManagedProcess] = {}
-    for index, node in enumerate(clients):
+    for node in plan.with_role("client"):
         descriptors = _segments(layout, config, node.name, ("event_loop", "syscall", "http"))
         read, write = os.pipe2(os.O_CLOEXEC)
         told = LoadConfig(
             name=node.name,
             node=node.name,
-            base_urls=[urls[index]] if len(clients) == len(servers) else urls,
+            base_urls=[f"{scheme}://{authority_of(to)}" for to in plan.asked_by(node.name)],
             load=config.scenario.load,
             http=config.scenario.http,
             ca_pem=None if authority is None else authority.ca_pem,

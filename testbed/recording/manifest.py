@@ -44,6 +44,10 @@ class Node(_Record, frozen=True, kw_only=True):
     descriptors: int | None = None
     """Limit on the descriptors of each process of the run in it; None: as this process has it."""
     congestion_control: str | None = None
+    service: str = ""
+    """An address that it shares with other servers, with prefix length; empty: it has none."""
+    spread: Literal["flows", "packets"] | None = None
+    """What goes which way where its routes have several; None: they have one each."""
 
 
 class Direction(_Record, frozen=True, kw_only=True):

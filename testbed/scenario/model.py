@@ -27,6 +27,7 @@ Arrivals = Literal["periodic", "poisson"]
 DirectionName = Literal["forward", "reverse"]
 DIRECTIONS: Final[tuple[DirectionName, ...]] = ("forward", "reverse")
 HttpVersion = Literal["1.1", "2"]
+IpVersion = Literal[4, 6]
 
 DEFAULT_REQUESTS = 100
 """How many requests are made when neither a number nor a duration is asked for: every load is
@@ -325,6 +326,8 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
     tls: bool = False
     """TLS between clients and servers, with certificates that are made for the run."""
+    ip: IpVersion = 4
+    """IP's version, of everything: 4 or 6."""
     load: Load = Load()
     link: Link = Link()
     """Settings of the links that the topology marks as bottleneck."""
