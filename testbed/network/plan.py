@@ -24,7 +24,13 @@ from typing import Any, Final, Literal
 
 from testbed.errors import Problem, ScenarioError
 from testbed.network import directions as directions_of
-from testbed.network import link_settings, node_settings, plan_checks, reachability
+from testbed.network import (
+    link_settings,
+    node_settings,
+    plan_checks,
+    reachability,
+    scenario_nodes,
+)
 from testbed.network.addressing import Attachment, Said, assign
 from testbed.network.node_settings import Spread
 from testbed.network.planned import InterfacePlan, NetworkPlan, NodePlan, Role
@@ -66,6 +72,7 @@ class _Planner:
         plan_checks.check_nodes(self.topo, self.names, self.edges, self._problem)
         plan_checks.check_interfaces(roles, links, self._problem)
         plan_checks.check_scenario(self.scenario, links, self._problem)
+        self.problems += scenario_nodes.problems(self.scenario.nodes, roles)
         if self.problems:
             raise ScenarioError(self.problems)
         macs = self._macs()
@@ -88,6 +95,7 @@ class _Planner:
                 role=roles[name],
                 interfaces=tuple(interfaces_of[name]),
                 addressing=addressing[name],
+                settings=scenario_nodes.of_node(self.scenario.nodes, name, roles[name]),
                 spread=spreads[name],
             )
             for name in self.names
