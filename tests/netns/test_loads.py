@@ -94,7 +94,7 @@ def test_attempts_balance_and_requests_are_counted(
     assert rows["request_id"].n_unique() == rows.height == http.attempts
     last = rows.filter(pl.col("attempt") == 2)
     assert set(last["retry_of"]) <= set(rows.filter(pl.col("attempt") == 0)["request_id"])
-    assert last["request_latency_ns"].min() > 3 * 200_000_000  # type: ignore[operator]
+    assert last["latency_ns"].min() > 3 * 200_000_000  # type: ignore[operator]
     called = set(table(recording, "asgi")["request_id"].drop_nulls())
     assert called == set(rows["request_id"])
     check_journeys(recording, fast.requests)
