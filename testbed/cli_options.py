@@ -59,7 +59,24 @@ App = Annotated[
     _option("--app", "NAME", "Application: a name, or module:attribute.  (default: hello)", RUN),
 ]
 Server = Annotated[
-    str | None, _option("--server", "NAME", "Server that runs it.  (default: hypercorn)", RUN)
+    str | None,
+    _option(
+        "--server", "NAME", "Server that runs it: see `testbed list`.  (default: hypercorn)", RUN
+    ),
+]
+Workers = Annotated[
+    str | None,
+    _option("--workers", "N", "Its processes, on one listening socket.  (default: 1)", RUN),
+]
+ReceiveBuffer = Annotated[
+    str | None,
+    _option(
+        "--receive-buffer", "SIZE", "SO_RCVBUF of its sockets: 64kB; no auto-tuning then.", RUN
+    ),
+]
+SendBuffer = Annotated[
+    str | None,
+    _option("--send-buffer", "SIZE", "SO_SNDBUF of its sockets: 64kB; no auto-tuning then.", RUN),
 ]
 Backlog = Annotated[
     str | None,
@@ -68,6 +85,9 @@ Backlog = Annotated[
 Http = Annotated[
     str | None,
     _option("--http", "1.1|2", "HTTP's version, and no other.  (default: 1.1)", RUN),
+]
+Ip = Annotated[
+    str | None, _option("--ip", "4|6", "IP's version, of everything.  (default: 4)", RUN)
 ]
 Tls = Annotated[
     bool | None,

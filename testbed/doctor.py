@@ -27,6 +27,8 @@ TOOLS: Final = {
 """Programs that a run needs and the Debian packages that have them."""
 SHELL_TOOLS: Final = {"ping": "iputils-ping", "iperf3": "iperf3"}
 """Programs that people use in `testbed shell`."""
+SPREAD_TOOLS: Final = {"nft": "nftables"}
+"""Programs that topologies need which spread packets over several ways."""
 
 TUN_REMEDY: Final = "sudo modprobe tun && sudo chmod 666 /dev/net/tun"
 
@@ -90,13 +92,35 @@ def check_tools() -> None:
         )
 
 
+def check_spread_tools() -> None:
+    """Finds programs that lack for a topology that spreads packets over several ways.
+
+    Raises:
+        ToolMissingError: with the line that installs them.
+    """
+    missing = {tool: package for tool, package in SPREAD_TOOLS.items() if locate(tool) is None}
+    if missing:
+        raise ToolMissingError(
+            f"this topology spreads packets over several ways, which needs {', '.join(missing)}: "
+            f"not installed; install with: {install_line(set(missing.values()))}",
+            where="this machine",
+        )
+
+
 def examine() -> list[Ability]:
     """Everything that a run uses, tried out where it can be."""
     return [
         _python(),
         _sandbox(),
-        *(_tool(tool, package, required=True) for tool, package in TOOLS.items()),
-        *(_tool(tool, package, required=False) for tool, package in SHELL_TOOLS.items()),
+        *(_tool(tool, package) for tool, package in TOOLS.items()),
+        *(
+            _tool(tool, package, f"using {tool} in `testbed shell`")
+            for tool, package in SHELL_TOOLS.items()
+        ),
+        *(
+            _tool(tool, package, "topologies that spread packets over several ways")
+            for tool, package in SPREAD_TOOLS.items()
+        ),
         _tun(),
         _in_sandbox(
             "netem",
@@ -124,15 +148,16 @@ def _python() -> Ability:
     )
 
 
-def _tool(tool: str, package: str, *, required: bool) -> Ability:
+def _tool(tool: str, package: str, only_for: str = "") -> Ability:
+    """Whether a program is there; `only_for`: what it is needed for, where not for every run."""
     path = locate(tool)
     return Ability(
         tool,
         path is not None,
         path or "not installed",
         "" if path else install_line({package}),
-        "every run" if required else f"using {tool} in `testbed shell`",
-        required,
+        only_for or "every run",
+        not only_for,
     )
 
 

@@ -28,7 +28,7 @@ from typing import IO, TYPE_CHECKING, Final
 
 import msgspec
 
-from testbed.doctor import TUN_REMEDY, check_tools
+from testbed.doctor import TUN_REMEDY, check_spread_tools, check_tools
 from testbed.errors import (
     EXIT_MACHINE_CANNOT,
     EXIT_WRONG_REQUEST,
@@ -181,7 +181,9 @@ def check(scenario: Scenario) -> None:
 
     check_client(scenario.load.client)
     topo = load_topology(scenario.topology, scenario.topology_options)
-    make_plan(topo, scenario, "kernel" if scenario.link_backend == "kernel" else "relay")
+    plan = make_plan(topo, scenario, "kernel" if scenario.link_backend == "kernel" else "relay")
+    if plan.spreads_packets:
+        check_spread_tools()
     check_application(scenario.app, Path.cwd())
 
 

@@ -191,7 +191,8 @@ def _relay(segments: list[Segment], evidence: Evidence) -> None:
 
 def _sampler(segments: list[Segment], evidence: Evidence) -> None:
     kinds: dict[str, Samples] = {
-        name: Samples() for name in ("inet_diag", "qdisc", "link_names", "snmp", "netstat", "dev")
+        name: Samples()
+        for name in ("inet_diag", "qdisc", "link_names", "snmp", "netstat", "dev", "snmp6")
     }
     for segment in segments:
         try:
@@ -208,7 +209,7 @@ def _sampler(segments: list[Segment], evidence: Evidence) -> None:
         "tcp": (tcp, kinds["inet_diag"]),
         "socket": (socket, kinds["inet_diag"]),
         "qdisc": (without_neighbours(qdiscs, nodes), kinds["qdisc"]),
-        "ip": (decode_ip(kinds["snmp"], kinds["netstat"]), kinds["snmp"]),
+        "ip": (decode_ip(kinds["snmp"], kinds["netstat"], kinds["snmp6"]), kinds["snmp"]),
         "tcp_counters": (
             decode_tcp_counters(kinds["snmp"], kinds["netstat"]),
             kinds["netstat"],

@@ -387,8 +387,8 @@ def _connections(
         found.append(
             ConnectionSeries(
                 node=node,
-                local=f"{rows['local_address'][0]}:{rows['local_port'][0]}",
-                remote=f"{rows['remote_address'][0]}:{rows['remote_port'][0]}",
+                local=_end(rows["local_address"][0], rows["local_port"][0]),
+                remote=_end(rows["remote_address"][0], rows["remote_port"][0]),
                 t_ns=(kept["t_ns"] - origin).to_list(),
                 congestion_window_packets=kept["congestion_window_packets"].to_list(),
                 in_flight_packets=kept["in_flight_packets"].to_list(),
@@ -399,3 +399,7 @@ def _connections(
             )
         )
     return found
+
+
+def _end(address: str, port: int) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

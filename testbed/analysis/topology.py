@@ -48,11 +48,11 @@ class Topology:
         self.address_keys: dict[int, str] = {}
         self.own_keys: dict[str, set[int]] = {name: set() for name in self.nodes}
         for node in manifest.nodes:
-            for interface in node.interfaces:
-                for text in interface.addresses:
-                    key = addresses.key(text)
-                    self.address_keys[key] = text.partition("/")[0]
-                    self.own_keys[node.name].add(key)
+            own = [text for interface in node.interfaces for text in interface.addresses]
+            for text in [*own, *([node.service] if node.service else [])]:
+                key = addresses.key(text)
+                self.address_keys[key] = text.partition("/")[0]
+                self.own_keys[node.name].add(key)
 
     def forwards(self, node: str) -> bool:
         """Whether a node passes on packets that are not its own."""

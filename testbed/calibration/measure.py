@@ -152,7 +152,7 @@ class HttpLoad:
             TestbedError: the server or the clients did not start.
         """
         observers.wait_for_sampler(self._here.processes)
-        workload.wait_for_servers(self._here.processes, _never)
+        workload.wait_for_servers(self._here.processes, self._here.lab.network.plan, _never)
         self._clients.wait_until_ready(_never)
         self._clients.go()
         time.sleep(_LOAD_AHEAD_NS / NS_PER_S)

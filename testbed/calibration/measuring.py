@@ -10,12 +10,8 @@ with measuring(lab, "rate", [link]) as here:
 
 from __future__ import annotations
 
-import fcntl
 import os
 import shutil
-import socket
-import struct
-import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -33,26 +29,18 @@ from testbed.calibration.figures import spread
 from testbed.calibration.lab import Lab
 from testbed.calibration.record import Circumstances, Spread
 from testbed.calibration.traffic import ETHERTYPE
-from testbed.errors import RunError
 from testbed.live import machine, observers
 from testbed.live.processes import ManagedProcess, Processes
+from testbed.network.carrier import wait_until_up
 from testbed.network.counters import RX_PACKETS, TX_DROPPED, counter
 from testbed.network.plan import NetworkPlan
 from testbed.recording.layout import Layout, create, finish_partials
 from testbed.recording.manifest import LinkRecord
 from testbed.recording.segments import Segment
-from testbed.sandbox.netns import of_node, visiting
 from testbed.scenario.probes import parse_probes
 from testbed.units import NS_PER_S
 
 _SEED: Final = 1
-_UP_S: Final = 20.0
-"""Only a bound on hanging."""
-_SETTLED_S: Final = 0.02
-"""The kernel gives an interface its queue right after it says that it runs (link_watch.c)."""
-_SIOCGIFFLAGS: Final = 0x8913
-_RUNNING: Final = 0x1 | 0x40
-"""IFF_UP and IFF_RUNNING, include/uapi/linux/if.h."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,31 +181,10 @@ def measuring(lab: Lab, name: str, links: Sequence[LinkRecord]) -> Iterator[Meas
     try:
         with Processes(layout) as processes:
             observers.start_relay(processes, layout, plan, _SEED, lab.relay_cpu)
-            for link in links:
-                for way in (link.forward, link.reverse):
-                    _wait_until_up(way.sender, way.sender_interface)
-            time.sleep(_SETTLED_S)
+            wait_until_up(plan)
             yield Measuring(lab, layout, processes, plan)
     finally:
         shutil.rmtree(layout.root)
-
-
-def _wait_until_up(node: str, interface: str) -> None:
-    """Returns when an interface can send: a TAP device has a carrier only with its relay.
-
-    Raises:
-        RunError: not in time.
-    """
-    deadline = time.monotonic() + _UP_S
-    with visiting(of_node(node)), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        while True:
-            request = struct.pack("16sH22x", interface.encode(), 0)
-            flags = struct.unpack_from("H", fcntl.ioctl(any_socket, _SIOCGIFFLAGS, request), 16)[0]
-            if flags & _RUNNING == _RUNNING:
-                return
-            if time.monotonic() > deadline:
-                raise RunError(f"{interface} did not come up (flags {flags:#x})", where=node)
-            time.sleep(0.001)
 
 
 def _cpu_ns(process_id: int) -> int:

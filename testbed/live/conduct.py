@@ -37,6 +37,7 @@ from testbed.live.orders import Orders
 from testbed.live.processes import Processes
 from testbed.network import kernel_wire
 from testbed.network.build import Network, build
+from testbed.network.carrier import wait_until_up
 from testbed.network.plan import NetworkPlan, make_plan
 from testbed.network.tools import Toolbox
 from testbed.network.topology import Topo, load_topology
@@ -120,6 +121,8 @@ class Experiment:
         self._stopped = StopSignals()
         self._manifest = read_manifest(layout)
         self._plan: NetworkPlan | None = None
+        self._trace_missing = config.trace_missing
+        self._interface = ""
         self._cpu_before: dict[str, machine.CpuUse] = {}
         self._cpu_shares: dict[str, CpuShare] = {}
 
@@ -148,14 +151,17 @@ class Experiment:
             nodes=list(network.nodes),
             links=list(network.plan.links),
             link_backend="kernel" if "kernel" in wires else "relay",
-            probes=self._probe_records(network.plan, self._config.trace_missing),
+            probes=self._probe_records(network.plan),
             warnings=[*self._manifest.warnings, *network.plan.warnings],
             clock_start=_clock(),
         )
 
-    def _probe_records(self, plan: NetworkPlan, trace_missing: str) -> list[ProbeRecord]:
-        records = observers.probe_records(self._config.scenario.probes, plan)
-        return tracer.with_tracepoints(records, trace_missing)
+    def _probe_records(self, plan: NetworkPlan) -> list[ProbeRecord]:
+        scenario = self._config.scenario
+        records = observers.probe_records(
+            scenario.probes, plan, scenario.server_model, self._interface
+        )
+        return tracer.with_tracepoints(records, self._trace_missing)
 
     def _start(self, network: Network) -> workload.Clients:
         """Starts all processes at once, then waits for each to be ready."""
@@ -172,9 +178,12 @@ class Experiment:
         observers.wait_for_sampler(processes)
         observers.wait_for_captures(processes)
         if untraced := tracer.wait_for_tracer(processes):
-            self._note(probes=self._probe_records(plan, untraced))
+            self._trace_missing = untraced
+            self._note(probes=self._probe_records(plan))
             self._warn(f"no tracepoints: {untraced}")
-        workload.wait_for_servers(processes, self._stopped, authority)
+        self._interface = workload.wait_for_servers(processes, plan, self._stopped, authority)
+        self._note(probes=self._probe_records(plan))
+        wait_until_up(plan)
         clients.wait_until_ready(self._stopped)
         return clients
 

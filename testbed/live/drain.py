@@ -16,6 +16,7 @@ from testbed.errors import Interrupted
 from testbed.network.plan import NetworkPlan
 from testbed.probes import netlink
 from testbed.sandbox.netns import of_node, visiting
+from testbed.scenario.model import IpVersion
 
 _TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN = 6, 7, 10
 """include/net/tcp_states.h"""
@@ -28,9 +29,9 @@ _PROCESSING_NS: Final = 20_000_000
 class NodeSockets:
     """Counts the connections of a node that may still send."""
 
-    def __init__(self, node: str) -> None:
+    def __init__(self, node: str, ip: IpVersion) -> None:
         with visiting(of_node(node)):
-            self._dump = netlink.Dump(netlink.tcp_sockets_request(), diagnostics=True)
+            self._dump = netlink.Dump(netlink.tcp_sockets_request(ip), diagnostics=True)
 
     def talking(self) -> int:
         """How many there are now."""
@@ -44,7 +45,9 @@ def wait_until_quiet(plan: NetworkPlan, deadline_s: float, stopped: Callable[[],
         Interrupted: the user stopped the run meanwhile.
     """
     hosts = [
-        NodeSockets(node.name) for node in plan.nodes if node.role in ("client", "server", "host")
+        NodeSockets(node.name, plan.ip)
+        for node in plan.nodes
+        if node.role in ("client", "server", "host")
     ]
     deadline = time.monotonic() + deadline_s
     quiet = False

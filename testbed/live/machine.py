@@ -13,7 +13,7 @@ from pathlib import Path
 
 _PACKAGES = (
     "mininet", "trio", "httpx", "httpcore", "httpx2", "httpcore2", "h11", "h2", "hypercorn",
-    "numpy", "msgspec", "polars",
+    "uvicorn", "numpy", "msgspec", "polars",
 )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from testbed.recording.layout import Layout, create_partial, partial
 from testbed.recording.manifest import ProbeRecord
 from testbed.sandbox.netns import of_node, of_process, visiting
 from testbed.scenario.probes import ProbeSet, parse_probes
+from testbed.scenario.servers import MODELS, ServerModel
 
 _UP_TO_DATE_S: Final = 10.0
 _UP_TO_DATE_FAILED_S: Final = 0.3
@@ -123,7 +124,9 @@ def start_sampler(
             name=WIRES, namespace=of_process(os.getpid()), sockets=False, counters=False
         )
         nodes.append(here)
-    config = SamplerConfig(nodes=nodes, interval_ns=interval_ns, segment_fd=descriptor)
+    config = SamplerConfig(
+        nodes=nodes, interval_ns=interval_ns, segment_fd=descriptor, ip=network.plan.ip
+    )
     return processes.start(
         "sampler",
         "sampler",
@@ -246,12 +249,16 @@ def _mark(node: str, macs: Mapping[str, str]) -> None:
         raise RunError(f"no marker could leave {node}: {error}", where=node) from error
 
 
-def probe_records(probes: str, plan: NetworkPlan) -> list[ProbeRecord]:
+def probe_records(
+    probes: str, plan: NetworkPlan, server: ServerModel = MODELS["hypercorn"], interface: str = ""
+) -> list[ProbeRecord]:
     """What each layer is observed by in this run, bottom to top; without tracepoints.
 
     Args:
         probes: as it is written in the scenario.
         plan: of the network.
+        server: what runs the application.
+        interface: the application's, ``ASGI`` or ``WSGI``; empty while it is not known.
     """
     chosen = parse_probes(probes)
     relayed = any(link.wire == "relay" for link in plan.links)
@@ -261,21 +268,38 @@ def probe_records(probes: str, plan: NetworkPlan) -> list[ProbeRecord]:
     ]
     sampled = chosen.sample_interval_ns is not None
     tcp_sources = ["inet_diag TCP_INFO", "/proc/net/netstat"] if sampled else []
+    ip_sources = ["/proc/net/snmp6"]
+    if plan.ip == 4:
+        ip_sources = ["/proc/net/snmp", "/proc/net/netstat"]
     if chosen.captures == "everywhere":
         tcp_sources.append("captures")
     off = f"switched off (--probes {probes})"
-    return [
+    loops = ["trio Instrument"]
+    if server.loop == "asyncio":
+        loops.append("asyncio event loop")
+    records = [
         _record("link", bool(link_sources), link_sources, off),
         _record("nic", sampled, ["/proc/net/dev"], off),
         _record("qdisc", sampled, ["rtnetlink RTM_GETQDISC"], off),
-        _record("ip", sampled, ["/proc/net/snmp", "/proc/net/netstat"], off),
+        _record("ip", sampled, ip_sources, off),
         _record("tcp", bool(tcp_sources), tcp_sources, off),
         _record("socket", sampled, ["inet_diag SK_MEMINFO"], off),
         _record("syscall", chosen.syscall, ["trio socket"], off),
-        _record("event_loop", chosen.event_loop, ["trio Instrument"], off),
+        _record("event_loop", chosen.event_loop, loops, off),
         _record("asgi", chosen.asgi, ["ASGI middleware"], off),
         _record("http", True, ["httpcore trace"]),
     ]
+    return [_of_server(record, server, interface) for record in records]
+
+
+def _of_server(record: ProbeRecord, server: ServerModel, interface: str) -> ProbeRecord:
+    """The record with what cannot be seen of this server: clients are observed all the same."""
+    if record.observed and record.layer == "asgi" and interface == "WSGI":
+        return _record("asgi", False, [], "the application is a WSGI application")
+    blind = server.blind(record.layer)
+    if not record.observed or not blind:
+        return record
+    return msgspec.structs.replace(record, reason=f"of the clients only: {blind}")
 
 
 def _record(layer: str, observed: bool, sources: list[str], reason: str = "") -> ProbeRecord:

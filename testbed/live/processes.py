@@ -52,6 +52,8 @@ class ManagedProcess:
         self.log = log
         self.pidfd = os.pidfd_open(popen.pid)
         self.about: dict[str, int | str] = {}
+        self.ready_fd: int | None = None
+        """Of a server: a pipe on which it says once that it listens."""
         self.more_patience_s = 0.0
         self._is_asked = False
 
@@ -112,6 +114,30 @@ class ManagedProcess:
         except BrokenPipeError as error:
             raise self.died("early") from error
 
+    def read_ready(self, timeout_s: float) -> str:
+        """What a server says when it listens; nothing of one that has no pipe for it.
+
+        Raises:
+            ProcessError: it ended, or said nothing in time.
+        """
+        if self.ready_fd is None:
+            return ""
+        ready, _, _ = select.select([self.ready_fd], [], [], timeout_s)
+        said = os.read(self.ready_fd, 64).decode().strip() if ready else ""
+        os.close(self.ready_fd)
+        self.ready_fd = None
+        if not said:
+            raise (
+                self.died("before it listened")
+                if ready
+                else ProcessError(
+                    f"{self.name} did not listen within {timeout_s:g} s",
+                    where=self.name,
+                    last_lines=self.last_lines(),
+                )
+            )
+        return said
+
     def ask_to_end(self) -> None:
         """Closes its lifeline; one that has none is sent SIGTERM."""
         if self.popen.stdin is not None:
@@ -148,6 +174,8 @@ class ManagedProcess:
     def close(self) -> None:
         """Gives its descriptors back; for one that has ended."""
         os.close(self.pidfd)
+        if self.ready_fd is not None:
+            os.close(self.ready_fd)
         if self.popen.stdout is not None:
             self.popen.stdout.close()
 

@@ -14,6 +14,7 @@ from testbed.live.conduct import build_network
 from testbed.live.config import LiveConfig
 from testbed.live.links import LinkControl
 from testbed.live.processes import Processes
+from testbed.network.carrier import wait_until_up
 from testbed.network.nodes import command_line
 from testbed.recording.layout import Layout
 from testbed.scenario.model import DIRECTIONS, Way
@@ -40,7 +41,8 @@ def shell(config: LiveConfig) -> None:
         observers.start_relay(processes, layout, network.plan, config.seed, config.relay_cpu)
         authority = workload.certificates(config)
         workload.start_servers(processes, layout, network.plan, config, authority)
-        workload.wait_for_servers(processes, lambda: False, authority)
+        workload.wait_for_servers(processes, network.plan, lambda: False, authority)
+        wait_until_up(network.plan)
         client = network.plan.with_role("client")[0].name
         server = network.plan.with_role("server")[0].name
         print(
@@ -50,7 +52,7 @@ def shell(config: LiveConfig) -> None:
                 server=server,
                 link=network.plan.links[-1].name,
                 port=workload.PORT,
-                url=_url(config, network.plan.address(server)),
+                url=_url(config, network.plan.asked_at(server)),
             )
         )
         links = LinkControl(network, processes, lambda _change: None)
@@ -69,7 +71,7 @@ def shell(config: LiveConfig) -> None:
 def _url(config: LiveConfig, address: str) -> str:
     """The server's, with the options that curl needs for it."""
     # Nobody but this process has the authority's certificate.
-    rest = f"://{address}:{workload.PORT}/"
+    rest = f"://{workload.authority_of(address)}/"
     if config.scenario.tls:
         return f"--insecure https{rest}"
     return f"--http2-prior-knowledge http{rest}" if config.scenario.http == "2" else f"http{rest}"

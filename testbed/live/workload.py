@@ -28,6 +28,7 @@ from testbed.sandbox.netns import of_node, visiting
 from testbed.scenario import Load
 from testbed.scenario.tables import read_send_times
 from testbed.server.config import ServerConfig
+from testbed.server.listening import bind
 from testbed.server.readiness import wait_until_ready
 from testbed.units import NS_PER_S
 
@@ -58,41 +59,88 @@ def start_servers(
     config: LiveConfig,
     authority: Certificates | None = None,
 ) -> None:
-    """Starts the application in each server host, with TLS where there is an authority."""
+    """Starts the application in each server host, with TLS where there is an authority.
+
+    With several workers they are as many processes, which share one listening socket.
+
+    Raises:
+        ProcessError, MachineError: see testbed.server.listening.
+    """
     for node in plan.with_role("server"):
-        descriptors = _segments(layout, config, node.name, ("event_loop", "syscall", "asgi"))
+        _start_server(processes, layout, plan, config, node.name, authority)
+
+
+def _start_server(
+    processes: Processes,
+    layout: Layout,
+    plan: NetworkPlan,
+    config: LiveConfig,
+    node: str,
+    authority: Certificates | None,
+) -> None:
+    scenario = config.scenario
+    told = ServerConfig(
+        node=node,
+        server=scenario.server,
+        app=scenario.app,
+        directory=config.directory,
+        hosts=["0.0.0.0" if plan.ip == 4 else "::"],
+        port=PORT,
+        backlog=scenario.backlog,
+        receive_buffer_bytes=scenario.receive_buffer_bytes,
+        send_buffer_bytes=scenario.send_buffer_bytes,
+        http=scenario.http,
+    )
+    shared = []
+    if scenario.workers > 1:
+        with visiting(of_node(node)):
+            shared = [bind(host, told) for host in told.hosts]
+    seeing = [name for name in ("event_loop", "syscall") if not scenario.server_model.blind(name)]
+    for name in worker_names(node, scenario.workers):
+        descriptors = _segments(layout, config, name, (*seeing, "asgi"))
         if authority is not None:
-            names = [node.name, plan.address(node.name)]
-            descriptors["tls"] = authority.issue(names, server_user())
-        told = ServerConfig(
-            name=node.name,
-            node=node.name,
-            app=config.scenario.app,
-            directory=config.directory,
-            hosts=["0.0.0.0"],
-            port=PORT,
-            backlog=config.scenario.backlog,
-            http=config.scenario.http,
-            tls_fd=descriptors.get("tls"),
-            event_loop_fd=descriptors["event_loop"],
-            syscall_fd=descriptors["syscall"],
-            asgi_fd=descriptors["asgi"],
-        )
-        processes.start(
-            node.name,
+            addresses = {plan.address(node), plan.asked_at(node)}
+            descriptors["tls"] = authority.issue([node, *sorted(addresses)], server_user())
+        ready, descriptors["ready"] = os.pipe2(os.O_CLOEXEC)
+        listening = [os.dup(one.fileno()) for one in shared]
+        process = processes.start(
+            name,
             "server",
-            _command("testbed.server", told, config),
-            node=node.name,
-            pass_fds=_given(descriptors),
+            _command(
+                "testbed.server",
+                msgspec.structs.replace(
+                    told,
+                    name=name,
+                    listen_fds=listening,
+                    **{f"{source}_fd": descriptor for source, descriptor in descriptors.items()},
+                ),
+                config,
+            ),
+            node=node,
+            pass_fds=[*_given(descriptors), *listening],
         )
+        process.ready_fd = ready
+    for one in shared:
+        one.close()
+
+
+def worker_names(node: str, workers: int) -> list[str]:
+    """The names of a server's processes: the node's, and with several a number behind it."""
+    return [node] if workers == 1 else [f"{node}.{number}" for number in range(1, workers + 1)]
 
 
 def wait_for_servers(
-    processes: Processes, stopped: Callable[[], bool], authority: Certificates | None = None
-) -> None:
-    """Returns when every server accepts connections, tried from within its own host.
+    processes: Processes,
+    plan: NetworkPlan,
+    stopped: Callable[[], bool],
+    authority: Certificates | None = None,
+) -> str:
+    """Returns when every server process listens and its host accepts connections.
 
-    With TLS that takes a handshake which a client would believe.
+    That is tried from within the host; with TLS it takes a handshake which a client would believe.
+
+    Returns:
+        What the application is: ``ASGI`` or ``WSGI``.
 
     Raises:
         RequestError, ProcessError: see testbed.server.readiness.
@@ -104,12 +152,13 @@ def wait_for_servers(
             raise Interrupted("stopped while the server was starting")
         time.sleep(seconds)
 
+    here, interface = "127.0.0.1" if plan.ip == 4 else "::1", ""
     for server in processes.of_kind("server"):
 
         def connect(node: str = server.node) -> None:
             with (
                 visiting(of_node(node)),
-                socket.create_connection(("127.0.0.1", PORT), timeout=1) as connection,
+                socket.create_connection((here, PORT), timeout=1) as connection,
             ):
                 if authority is not None:
                     authority.greet(connection, node)
@@ -122,6 +171,13 @@ def wait_for_servers(
             timeout_ns=_READY_NS,
             sleep=patience,
         )
+        interface = server.read_ready(_READY_NS / NS_PER_S)
+    return interface
+
+
+def authority_of(address: str) -> str:
+    """Where a server listens, as in a URL (RFC 3986, 3.2.2): ``[fd00::1]:8000``."""
+    return f"[{address}]:{PORT}" if ":" in address else f"{address}:{PORT}"
 
 
 def start_clients(
@@ -136,12 +192,10 @@ def start_clients(
     With as many clients as servers each client has its own server, otherwise every client asks all
     in turn.
     """
-    clients, servers = plan.with_role("client"), plan.with_role("server")
     scheme = "http" if authority is None else "https"
-    urls = [f"{scheme}://{plan.address(server.name)}:{PORT}" for server in servers]
     pipes: dict[int, ManagedProcess] = {}
     load = config.scenario.load
-    for index, node in enumerate(clients):
+    for node in plan.with_role("client"):
         for place in range(load.processes):
             name = node.name if load.processes == 1 else f"{node.name}.{place + 1}"
             descriptors = _segments(layout, config, name, ("event_loop", "syscall", "http"))
@@ -150,7 +204,7 @@ def start_clients(
             told = LoadConfig(
                 name=name,
                 node=node.name,
-                base_urls=[urls[index]] if len(clients) == len(servers) else urls,
+                base_urls=[f"{scheme}://{authority_of(to)}" for to in plan.asked_by(node.name)],
                 load=load,
                 http=config.scenario.http,
                 ca_pem=None if authority is None else authority.ca_pem,

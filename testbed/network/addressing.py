@@ -1,4 +1,4 @@
-"""Addresses, routes and neighbours of a plan, IPv4. Pure.
+"""Addresses of a plan, and with them its routes and neighbours. Pure.
 
 Rules:
 
@@ -6,9 +6,8 @@ Rules:
 - An address that the topology gives stands, and gives its segment the prefix. A network that is one
   segment has 10.0.0.0/8, as in Mininet; otherwise segments take 10.0.0.0/24, 10.0.1.0/24, ... as
   far as no given prefix lies there.
-- Routes are the shortest paths by hops, through routers only, ties broken by the order of the
-  topology: the same plan for the same topology, always.
-- Every neighbour in a segment is known from the start: no ARP shifts a packet count.
+- With IPv6 all of these have their places in fd00::/8 (`testbed.network.families`).
+- Routes and neighbours: `testbed.network.routing`.
 """
 
 from __future__ import annotations
@@ -16,41 +15,37 @@ from __future__ import annotations
 import ipaddress
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from ipaddress import IPv4Interface, IPv4Network
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network
+from typing import Final
 
 from testbed.errors import Problem, ScenarioError
+from testbed.network import routing
+from testbed.network.families import (
+    ALL_BITS,
+    LONGEST_PREFIX_BITS,
+    AnyInterface,
+    AnyNetwork,
+    interface_in,
+    network_in,
+)
+from testbed.network.routing import Attachment, Neighbour, Route, StaticRoute
+from testbed.scenario.model import IpVersion
 
-_SPACE = IPv4Network("10.0.0.0/8")
+__all__ = ["Attachment", "Neighbour", "NodeAddressing", "Route", "Said", "StaticRoute", "assign"]
 
-
-@dataclass(frozen=True, slots=True)
-class Attachment:
-    """One interface and the address that the topology gives it, if any."""
-
-    node: str
-    interface: str
-    link: str
-    given: str | None
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """A route: `prefix` over `interface`, directly where `via` is None."""
-
-    prefix: str
-    interface: str
-    via: str | None
+_SPACE: Final = IPv4Network("10.0.0.0/8")
+_EXAMPLE: Final = {4: "an IPv4 address", 6: "an IPv4 or IPv6 address"}
 
 
 @dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A node of the same segment: its address and interface, and over which of ours."""
+class Said:
+    """What a topology says of its nodes beside the addresses of interfaces."""
 
-    address: str
-    interface: str
-    owner_node: str
-    owner_interface: str
+    routes: Mapping[str, Sequence[StaticRoute]] = field(default_factory=dict)
+    """Of the nodes that have some given."""
+    services: Mapping[str, str] = field(default_factory=dict)
+    """Service addresses, without prefix length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,36 +58,64 @@ class NodeAddressing:
     """Interface name to address with prefix length; a switch has none."""
     routes: tuple[Route, ...]
     neighbours: tuple[Neighbour, ...]
+    service: str | None = None
+    """The service address on its loopback device, with prefix length."""
 
 
 def assign(
-    roles: Mapping[str, str], attachments: Sequence[Attachment]
+    roles: Mapping[str, str],
+    attachments: Sequence[Attachment],
+    version: IpVersion = 4,
+    said: Said | None = None,
 ) -> dict[str, NodeAddressing]:
     """Addresses, routes and neighbours of each node of `roles`.
 
     Raises:
-        ScenarioError: addresses that cannot be read, used twice or at odds, a loop of switches, or
-            a segment with more interfaces than its prefix has addresses.
+        ScenarioError: addresses that cannot be read, used twice or at odds, a loop of switches, a
+            segment with more interfaces than its prefix has addresses, or routes that cannot be.
     """
+    said = said or Said()
     segments = _segments(roles, attachments)
-    addresses = _addresses(roles, segments)
-    return {
-        node: NodeAddressing(
-            addresses=tuple(
-                str(addresses[a.interface])
-                for a in attachments
-                if a.node == node and a.interface in addresses
-            ),
-            address_of={
-                a.interface: str(addresses[a.interface])
-                for a in attachments
-                if a.node == node and a.interface in addresses
-            },
-            routes=tuple(_routes(node, roles, segments, addresses)),
-            neighbours=tuple(_neighbours(node, segments, addresses)),
+    problems: list[Problem] = []
+    services = _services(said.services, version, problems)
+    addresses = _addresses(roles, segments, version, services, problems)
+    where = routing.Map(version, roles, segments, addresses, services)
+    texts = {a.given.partition("/")[0]: a.interface for a in attachments if a.given}
+    found = {}
+    for node in roles:
+        own = [a.interface for a in attachments if a.node == node and a.interface in addresses]
+        if node in said.routes:
+            routes, wrong = routing.given_routes(where, node, said.routes[node], texts)
+            problems += wrong
+        else:
+            routes = routing.computed_routes(where, node)
+        found[node] = NodeAddressing(
+            addresses=tuple(str(addresses[interface]) for interface in own),
+            address_of={interface: str(addresses[interface]) for interface in own},
+            routes=tuple(routes),
+            neighbours=tuple(routing.neighbours(where, node)),
+            service=str(services[node]) if node in services else None,
         )
-        for node in roles
-    }
+    if problems:
+        raise ScenarioError(problems)
+    return found
+
+
+def _services(
+    given: Mapping[str, str], version: IpVersion, problems: list[Problem]
+) -> dict[str, AnyInterface]:
+    found: dict[str, AnyInterface] = {}
+    for node, text in given.items():
+        try:
+            address = ipaddress.ip_address(text)
+            segment = network_in(version, ipaddress.ip_network(address))
+        except ValueError:
+            message = f'expected {_EXAMPLE[version]} without a prefix (got "{text}")'
+            problems.append(Problem(f"node {node}: service", message))
+            continue
+        host = int(segment.network_address) + (segment.version != address.version)
+        found[node] = ipaddress.ip_interface((host, ALL_BITS[version]))
+    return found
 
 
 def _segments(
@@ -135,49 +158,61 @@ def _segments(
 
 
 def _addresses(
-    roles: Mapping[str, str], segments: Sequence[Sequence[Attachment]]
-) -> dict[str, IPv4Interface]:
-    problems: list[Problem] = []
-    given = {a.interface: _read(a, problems) for segment in segments for a in segment}
-    fixed: dict[str, IPv4Interface] = {name: ip for name, ip in given.items() if ip is not None}
+    roles: Mapping[str, str],
+    segments: Sequence[Sequence[Attachment]],
+    version: IpVersion,
+    services: Mapping[str, AnyInterface],
+    problems: list[Problem],
+) -> dict[str, AnyInterface]:
+    """Of each interface; problems are told as far as they can be told together."""
+    given = {a.interface: _read(a, version, problems) for segment in segments for a in segment}
+    fixed: dict[str, AnyInterface] = {name: ip for name, ip in given.items() if ip is not None}
     prefixes = [_prefix(segment, fixed, problems) for segment in segments]
+    _check_apart(segments, prefixes, problems)
     if problems:
         raise ScenarioError(problems)
     taken = [prefix for prefix in prefixes if prefix is not None]
+    taken += [service.network for service in services.values()]
     is_one = len(segments) == 1 and "router" not in roles.values()
-    result: dict[str, IPv4Interface] = {}
+    result: dict[str, AnyInterface] = {}
     for segment, prefix in zip(segments, prefixes, strict=True):
         if prefix is None:
-            prefix = _SPACE if is_one else _free_prefix(taken, len(segment))
+            one = network_in(version, _SPACE)
+            prefix = one if is_one else _free_prefix(version, taken, len(segment))
             taken.append(prefix)
         _fill(segment, prefix, fixed, result, problems)
-    _check_unique(result, problems)
+    _check_unique(result, services, problems)
     if problems:
         raise ScenarioError(problems)
     return result
 
 
-def _read(attachment: Attachment, problems: list[Problem]) -> IPv4Interface | None:
+def _read(
+    attachment: Attachment, version: IpVersion, problems: list[Problem]
+) -> AnyInterface | None:
     if attachment.given is None:
         return None
+    found: AnyInterface | None
     try:
-        found = ipaddress.IPv4Interface(attachment.given)
+        found = ipaddress.ip_interface(attachment.given)
+        if found.network.prefixlen > (30 if found.version == 4 else LONGEST_PREFIX_BITS[6]):
+            raise ValueError
+        found = interface_in(version, found)
     except ValueError:
         found = None
-    if found is None or found.network.prefixlen > 30:
         problems.append(
             Problem(
                 f"node {attachment.node}: address of {attachment.interface}",
-                f"expected an IPv4 address with a prefix of at most 30 bits, such as 10.0.0.1/24 "
-                f'(got "{attachment.given}")',
+                f"expected {_EXAMPLE[version]} with a prefix of at most 30 bits, such as "
+                f'10.0.0.1/24 (got "{attachment.given}")',
             )
         )
     return found
 
 
 def _prefix(
-    segment: Sequence[Attachment], fixed: Mapping[str, IPv4Interface], problems: list[Problem]
-) -> IPv4Network | None:
+    segment: Sequence[Attachment], fixed: Mapping[str, AnyInterface], problems: list[Problem]
+) -> AnyNetwork | None:
     found = {fixed[a.interface].network: a.interface for a in segment if a.interface in fixed}
     if len(found) > 1:
         text = ", ".join(f"{name} in {network}" for network, name in found.items())
@@ -187,19 +222,42 @@ def _prefix(
     return next(iter(found), None)
 
 
-def _free_prefix(taken: Sequence[IPv4Network], interfaces: int) -> IPv4Network:
+def _check_apart(
+    segments: Sequence[Sequence[Attachment]],
+    prefixes: Sequence[AnyNetwork | None],
+    problems: list[Problem],
+) -> None:
+    """No two segments may have addresses of the same prefix: no route could tell them apart."""
+    given = [(p, s[0].interface) for p, s in zip(prefixes, segments, strict=True) if p is not None]
+    given.sort(key=lambda one: (int(one[0].network_address), one[0].prefixlen))
+    widest = given[0] if given else None
+    for prefix, interface in given[1:]:
+        if widest is not None and prefix.network_address in widest[0]:
+            problems.append(
+                Problem(
+                    "topology",
+                    f"the segments of {widest[1]} and {interface} have addresses in the same "
+                    f"prefix: {widest[0]}" + (f" and {prefix}" if prefix != widest[0] else ""),
+                )
+            )
+        else:
+            widest = prefix, interface
+
+
+def _free_prefix(version: IpVersion, taken: Sequence[AnyNetwork], interfaces: int) -> AnyNetwork:
     bits = min(24, 32 - (interfaces + 1).bit_length())
     for candidate in _SPACE.subnets(new_prefix=bits):
-        if not any(candidate.overlaps(other) for other in taken):
-            return candidate
+        found = network_in(version, candidate)
+        if not any(found.overlaps(other) for other in taken):
+            return found
     raise ScenarioError([Problem("topology", f"no prefix of {bits} bits is left in {_SPACE}")])
 
 
 def _fill(
     segment: Sequence[Attachment],
-    prefix: IPv4Network,
-    fixed: Mapping[str, IPv4Interface],
-    result: dict[str, IPv4Interface],
+    prefix: AnyNetwork,
+    fixed: Mapping[str, AnyInterface],
+    result: dict[str, AnyInterface],
     problems: list[Problem],
 ) -> None:
     used = {fixed[a.interface].ip for a in segment if a.interface in fixed}
@@ -217,10 +275,15 @@ def _fill(
                 )
             )
             return
-        result[attachment.interface] = IPv4Interface(f"{address}/{prefix.prefixlen}")
+        result[attachment.interface] = ipaddress.ip_interface(f"{address}/{prefix.prefixlen}")
 
 
-def _check_unique(addresses: Mapping[str, IPv4Interface], problems: list[Problem]) -> None:
+def _check_unique(
+    addresses: Mapping[str, AnyInterface],
+    services: Mapping[str, AnyInterface],
+    problems: list[Problem],
+) -> None:
+    """Only a service address may be of several nodes, and of no interface."""
     owner: dict[object, str] = {}
     for interface, address in addresses.items():
         if address.ip in owner:
@@ -231,52 +294,13 @@ def _check_unique(addresses: Mapping[str, IPv4Interface], problems: list[Problem
                 )
             )
         owner[address.ip] = interface
-
-
-def _routes(
-    node: str,
-    roles: Mapping[str, str],
-    segments: Sequence[Sequence[Attachment]],
-    addresses: Mapping[str, IPv4Interface],
-) -> list[Route]:
-    """Breadth first over segments, from `node` through routers."""
-    routes: list[Route] = []
-    reached: set[int] = set()
-    queue: deque[tuple[int, str, str | None]] = deque()
-    for index, segment in enumerate(segments):
-        for a in segment:
-            if a.node == node and index not in reached:
-                reached.add(index)
-                routes.append(Route(str(addresses[a.interface].network), a.interface, None))
-                queue.append((index, a.interface, None))
-    while queue:
-        index, interface, via = queue.popleft()
-        for gateway in segments[index]:
-            if roles[gateway.node] != "router" or gateway.node == node:
-                continue
-            first_hop = via or str(addresses[gateway.interface].ip)
-            for other, segment in enumerate(segments):
-                exits = [a for a in segment if a.node == gateway.node]
-                if other in reached or not exits:
-                    continue
-                reached.add(other)
-                prefix = str(addresses[exits[0].interface].network)
-                routes.append(Route(prefix, interface, first_hop))
-                queue.append((other, interface, first_hop))
-    return routes
-
-
-def _neighbours(
-    node: str,
-    segments: Sequence[Sequence[Attachment]],
-    addresses: Mapping[str, IPv4Interface],
-) -> list[Neighbour]:
-    found = []
-    for segment in segments:
-        for own in (a for a in segment if a.node == node):
-            found += [
-                Neighbour(str(addresses[a.interface].ip), own.interface, a.node, a.interface)
-                for a in segment
-                if a.node != node
-            ]
-    return found
+    for node, service in services.items():
+        segment = next((n for n in addresses.values() if service.ip in n.network), None)
+        if segment is not None:
+            problems.append(
+                Problem(
+                    f"node {node}: service",
+                    f"expected an address outside of all segments "
+                    f"(got {service.ip}, which lies in {segment.network})",
+                )
+            )

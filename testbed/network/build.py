@@ -24,7 +24,16 @@ from pathlib import Path
 from typing import Final
 
 from testbed.errors import MachineError, ToolError
-from testbed.network import commands, kernel_wire, nodes, offloads, read_back, shaping, sysctls
+from testbed.network import (
+    commands,
+    kernel_wire,
+    nodes,
+    offloads,
+    read_back,
+    shaping,
+    spreading,
+    sysctls,
+)
 from testbed.network.nodes import Mininet
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.tools import Toolbox
@@ -110,8 +119,15 @@ def _build_node(
 ) -> Node:
     """Sets and reads back all that lies within one node."""
     lines = commands.node_lines(plan, node, macs, congestion_control)
-    shows = ["addr show", "route show", "neigh show nud permanent"]
-    links, routes, neighbours = tools.settle(["ip", "-n", node.name], lines, shows)
+    shows = ["addr show", "neigh show nud permanent"]
+    if plan.ip == 4:
+        links, neighbours, routes = tools.settle(
+            ["ip", "-n", node.name], lines, [*shows, "route show"]
+        )
+    else:
+        # Two processes: "route show" shows one version only, and no word of its line changes which.
+        links, neighbours = tools.settle(["ip", "-n", node.name], lines, shows)
+        (routes,) = tools.settle(["ip", "-n", node.name, "-6"], [], ["route show"])
     addresses = read_back.addresses_of(plan, node, links)
     if node.role != "switch":
         read_back.check_routes(node, routes, congestion_control)
@@ -119,7 +135,12 @@ def _build_node(
     with netns.visiting(netns.of_node(node.name)):
         names = [interface.name for interface in node.interfaces]
         off = offloads.switch_off(tools, names, node=node.name)
-        settings = sysctls.read_back(sysctls.sysctls_of(plan, node), node=node.name)
+        later = sysctls.later_sysctls_of(plan, node)
+        if later:
+            sysctls.write(tools, later, node=node.name)
+        wanted = {**sysctls.sysctls_of(plan, node), **later}
+        settings = sysctls.read_back(wanted, node=node.name)
+    spreading.set_up(tools, node, plan.ip)
     _make_queues(tools, plan, node)
     interfaces = [
         Interface(
@@ -138,6 +159,8 @@ def _build_node(
         interfaces=interfaces,
         sysctls=settings,
         congestion_control=None if node.role == "switch" else congestion_control,
+        service=node.addressing.service or "",
+        spread=node.spread if any(route.others for route in node.addressing.routes) else None,
     )
 
 

@@ -2,15 +2,21 @@
 
 What lies between two nodes is made first, for the whole plan at once; then each node has one batch
 of ip and one of tc.
+
+Over IPv6 interfaces have neither neighbour discovery (``arp off``) nor multicast: otherwise each
+would join groups, and report that to multicast routers when it comes up (addrconf_join_solict and
+ipv6_mc_up, net/ipv6). Every neighbour is known without.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
-from testbed.network import kernel_wire, shaping
+from testbed.network import kernel_wire, shaping, spreading
 from testbed.network.plan import NetworkPlan, NodePlan
+from testbed.network.routing import Route
 from testbed.recording.manifest import Direction, LinkRecord
 
 TAP_RING_FRAMES: Final = 10_000
@@ -54,28 +60,44 @@ def node_lines(
     if node.role == "switch":
         lines.append(f"link add {node.name} type bridge stp_state 0 mcast_snooping 0")
     lines.append("link set lo up")
+    over_6 = plan.ip == 6 and node.role != "switch"
     for interface in node.interfaces:
-        queue = f" txqueuelen {TAP_RING_FRAMES}" if interface.link in relayed else ""
-        lines.append(f"link set {interface.name} address {interface.mac}{queue}")
+        words = f" txqueuelen {TAP_RING_FRAMES}" if interface.link in relayed else ""
+        words += " arp off multicast off" if over_6 else ""
+        lines.append(f"link set {interface.name} address {interface.mac}{words}")
         if node.role == "switch":
             lines.append(f"link set {interface.name} master {node.name}")
         address = node.addressing.address_of.get(interface.name)
         if address is not None:
             # noprefixroute: the prefix's route is added below, with its congestion control.
-            lines.append(f"addr add {address} dev {interface.name} noprefixroute")
+            nodad = " nodad" if over_6 else ""
+            lines.append(f"addr add {address} dev {interface.name} noprefixroute{nodad}")
         lines.append(f"link set {interface.name} up")
     if node.role == "switch":
         return [*lines, f"link set {node.name} up"]
+    if node.addressing.service is not None:
+        lines.append(f"addr add {node.addressing.service} dev lo noprefixroute")
+    congctl = f"congctl {congestion_control}"
+    spread = spreading.spread_routes(node)
     for route in node.addressing.routes:
-        via = f"via {route.via} " if route.via else ""
-        lines.append(
-            f"route add {route.prefix} {via}dev {route.interface} congctl {congestion_control}"
-        )
+        only_first = replace(route, others=()) if route in spread else route
+        lines.append(f"route add {_route(only_first, congctl)}")
+    for table, route, hop in spreading.further_ways(node):
+        way = f"{route.prefix} via {hop.via} dev {hop.interface}"
+        lines.append(f"route add {way} table {table} {congctl}")
     return lines + [
         f"neigh add {neighbour.address} lladdr {macs[neighbour.owner_interface]} "
         f"dev {neighbour.interface} nud permanent"
         for neighbour in node.addressing.neighbours
     ]
+
+
+def _route(route: Route, congctl: str) -> str:
+    if not route.others:
+        via = f"via {route.via} " if route.via else ""
+        return f"{route.prefix} {via}dev {route.interface} {congctl}"
+    hops = " ".join(f"nexthop via {hop.via} dev {hop.interface}" for hop in route.hops)
+    return f"{route.prefix} {congctl} {hops}"
 
 
 def queue_lines(ways: list[Direction]) -> list[str]:

@@ -4,9 +4,9 @@ Pure: no I/O.
 
 What a `Topo` may say, beyond plain Mininet:
 
-- of a node: ``role="client" | "server" | "router"``. Without any role the first host is the client
-  and the last one the server; a node whose class or name says Router, or that has ``ip_forward``,
-  is a router.
+- of a node: ``role="client" | "server" | "router"`` and what else is in
+  `testbed.network.node_settings`. Without any role the first host is the client and the last one
+  the server; a node whose class or name says Router, or that has ``ip_forward``, is a router.
 - of a link: ``bottleneck=True | "forward" | "reverse"`` (forward: from its first node to its
   second) and the settings of a scenario's link (``capacity="10mbit"``, ``loss="1%"`` ...), for both
   directions, or in ``forward={...}`` and ``reverse={...}`` for one. Parameters of Mininet's
@@ -25,12 +25,13 @@ from typing import Any, Final, Literal, TypeAlias
 
 from testbed.errors import Problem, ScenarioError
 from testbed.network import directions as directions_of
-from testbed.network import link_settings
-from testbed.network.addressing import Attachment, NodeAddressing, assign
+from testbed.network import link_settings, node_settings, reachability
+from testbed.network.addressing import Attachment, NodeAddressing, Said, assign
+from testbed.network.node_settings import Spread
 from testbed.network.topology import Topo
 from testbed.recording.manifest import Direction, LinkRecord, ScheduledChange
 from testbed.scenario import Link, Scenario, notation
-from testbed.scenario.model import DIRECTIONS, DirectionName, Way
+from testbed.scenario.model import DIRECTIONS, DirectionName, IpVersion, Way
 from testbed.scenario.names import did_you_mean
 
 Role: TypeAlias = Literal["client", "server", "router", "host", "switch"]
@@ -57,6 +58,8 @@ class NodePlan:
     role: Role
     interfaces: tuple[InterfacePlan, ...]
     addressing: NodeAddressing
+    spread: Spread = "flows"
+    """What goes which way where a route has several gateways."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,7 @@ class NetworkPlan:
     nodes: tuple[NodePlan, ...]
     links: tuple[LinkRecord, ...]
     warnings: tuple[str, ...]
+    ip: IpVersion = 4
 
     def node(self, name: str) -> NodePlan:
         """The node of that name."""
@@ -79,6 +83,14 @@ class NetworkPlan:
     def relayed(self) -> frozenset[str]:
         """The names of the links whose interfaces are TAP devices."""
         return frozenset(link.name for link in self.links if link.wire == "relay")
+
+    @property
+    def spreads_packets(self) -> bool:
+        """Whether a node sends packets of one route over several ways."""
+        return any(
+            node.spread == "packets" and any(route.others for route in node.addressing.routes)
+            for node in self.nodes
+        )
 
     @cached_property
     def marks(self) -> bool:
@@ -107,6 +119,22 @@ class NetworkPlan:
         """The first address of `node`, without its prefix length."""
         return self.node(node).addressing.addresses[0].split("/")[0]
 
+    def asked_at(self, server: str) -> str:
+        """The address at which clients ask `server`: its service address, or its first."""
+        return (self.node(server).addressing.service or self.address(server)).split("/")[0]
+
+    def asked_by(self, client: str) -> tuple[str, ...]:
+        """The addresses that `client` asks, in turn.
+
+        With as many clients as servers each client has its own server, otherwise every client asks
+        all.
+        """
+        clients = [node.name for node in self.with_role("client")]
+        asked = [self.asked_at(node.name) for node in self.with_role("server")]
+        if len(clients) == len(asked):
+            return (asked[clients.index(client)],)
+        return tuple(dict.fromkeys(asked))
+
 
 def make_plan(topo: Topo, scenario: Scenario, wire: Literal["relay", "kernel"]) -> NetworkPlan:
     """The plan of `topo` under `scenario`, with `wire` in the middle of each link that needs one.
@@ -133,6 +161,7 @@ class _Planner:
 
     def plan(self) -> NetworkPlan:
         roles = self._roles()
+        said, spreads = self._said(roles)
         links = [self._link(index, *edge) for index, edge in enumerate(self.edges)]
         self._check_names(links)
         self._check_scenario(links)
@@ -143,21 +172,39 @@ class _Planner:
         attachments = [
             Attachment(plan.node, plan.name, plan.link, given.get(plan.name)) for plan in interfaces
         ]
-        addressing = assign(roles, attachments)
+        addressing = assign(roles, attachments, self.scenario.ip, said)
         interfaces_of: dict[str, list[InterfacePlan]] = {name: [] for name in self.names}
-        for plan in interfaces:
-            interfaces_of[plan.node].append(plan)
+        for interface in interfaces:
+            interfaces_of[interface.node].append(interface)
         nodes = tuple(
             NodePlan(
                 name=name,
                 role=roles[name],
                 interfaces=tuple(interfaces_of[name]),
                 addressing=addressing[name],
+                spread=spreads[name],
             )
             for name in self.names
         )
         self._warn(links, roles)
-        return NetworkPlan(nodes, tuple(links), tuple(self.warnings))
+        plan = NetworkPlan(nodes, tuple(links), tuple(self.warnings), self.scenario.ip)
+        asked = {client.name: plan.asked_by(client.name) for client in plan.with_role("client")}
+        if apart := reachability.problems(addressing, asked):
+            raise ScenarioError(apart)
+        return plan
+
+    def _said(self, roles: Mapping[str, Role]) -> tuple[Said, dict[str, Spread]]:
+        """What the topology says of its nodes."""
+        routes, services, spreads = {}, {}, {}
+        for name in self.names:
+            info = self.topo.nodeInfo(name)
+            node_settings.check_keys(name, info, self._problem, self._warning)
+            if (given := node_settings.routes_of(name, info, self._problem)) is not None:
+                routes[name] = given
+            if service := node_settings.service_of(name, roles[name], info, self._problem):
+                services[name] = service
+            spreads[name] = node_settings.spread_of(name, info, self._problem)
+        return Said(routes, services), spreads
 
     def _roles(self) -> dict[str, Role]:
         roles: dict[str, Role] = {}
@@ -167,7 +214,7 @@ class _Planner:
             if info.get("isSwitch"):
                 roles[name] = "switch"
             elif role is None:
-                roles[name] = "router" if _looks_like_router(name, info) else "host"
+                roles[name] = "router" if node_settings.looks_like_router(name, info) else "host"
             elif role in ROLES:
                 roles[name] = role
             else:
@@ -368,13 +415,6 @@ class _Planner:
     def _warning(self, text: str) -> None:
         if text not in self.warnings:
             self.warnings.append(text)
-
-
-def _looks_like_router(name: str, info: Mapping[str, Any]) -> bool:
-    cls = info.get("cls")
-    ancestors = cls.__mro__ if isinstance(cls, type) else ()
-    names = [name, *(ancestor.__name__ for ancestor in ancestors)]
-    return bool(info.get("ip_forward")) or any("router" in text.lower() for text in names)
 
 
 def _interfaces(index: int, link: LinkRecord) -> tuple[InterfacePlan, InterfacePlan]:

@@ -6,12 +6,14 @@ Raises `ReadBackError` with the node or interface, what was wanted and what was 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 from testbed.errors import ReadBackError
 from testbed.network import shaping
 from testbed.network.commands import TAP_RING_FRAMES
+from testbed.network.node_settings import Spread
 from testbed.network.plan import NetworkPlan, NodePlan
+from testbed.network.routing import Route
 from testbed.recording.manifest import Direction
 
 
@@ -39,6 +41,9 @@ def addresses_of(
         planned = node.addressing.address_of.get(name)
         _same(node.name, name, [planned] if planned else [], addresses)
         result[name] = addresses
+    if node.addressing.service is not None:
+        of_lo = [f"{a['local']}/{a['prefixlen']}" for a in links.get("lo", {}).get("addr_info", ())]
+        _same(node.name, "service address", True, node.addressing.service in of_lo)
     return result
 
 
@@ -52,16 +57,35 @@ def check_routes(
         found: ``ip -j route show``.
         congestion_control: that every route must have.
     """
-    wanted = {(r.prefix, r.interface, r.via): congestion_control for r in node.addressing.routes}
-    got = {(r["dst"], r["dev"], r.get("gateway")): _congestion_control(r) for r in found}
-    for (prefix, interface, via), name in wanted.items():
-        where = f"route to {prefix} by {via or interface}"
-        if (prefix, interface, via) not in got:
+    wanted = {_planned_ways(route, node.spread) for route in node.addressing.routes}
+    got = {_found_ways(route): _congestion_control(route) for route in found}
+    for ways in wanted:
+        by = ", ".join(via or interface for _, interface, via in ways)
+        where = f"route to {ways[0][0]} by {by}"
+        if ways not in got:
             raise ReadBackError(
                 f"{node.name}: no {where} after it was set", where=node.name, wanted=where, got=None
             )
-        _same(node.name, f"congctl of the {where}", name, got[prefix, interface, via])
+        _same(node.name, f"congctl of the {where}", congestion_control, got[ways])
     _same(node.name, "number of routes", len(wanted), len(found))
+
+
+_Ways: TypeAlias = tuple[tuple[str, str, str | None], ...]
+"""Prefix, interface and gateway of each way of a route."""
+
+
+def _planned_ways(route: Route, spread: Spread) -> _Ways:
+    prefix = route.prefix.removesuffix("/32").removesuffix("/128")
+    prefix = "default" if prefix.endswith("/0") else prefix
+    first = (prefix, route.interface, route.via)
+    # Packets that are spread have further ways in other tables (testbed.network.spreading).
+    others = route.others if spread == "flows" else ()
+    return (first, *((prefix, hop.interface, hop.via) for hop in others))
+
+
+def _found_ways(route: Mapping[str, Any]) -> _Ways:
+    ways = route.get("nexthops", [route])
+    return tuple((route["dst"], way["dev"], way.get("gateway")) for way in ways)
 
 
 def _congestion_control(route: Mapping[str, Any]) -> str | None:

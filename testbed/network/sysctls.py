@@ -1,5 +1,9 @@
 """Sysctls of a node: what they are to be, set and read back.
 
+Rule: nothing speaks by itself. In a run over IPv4 no interface has IPv6. Over IPv6 interfaces have
+the addresses of the plan and no others: no link-local ones, so nobody solicits or advertises
+routers, and nobody detects duplicates (`testbed.network.commands` says what else it takes).
+
 They are written to /proc/sys/net by a thread that visits the node's namespace (net/sysctl_net.c
 shows each task its own), instead of by a process for each node; `commands.sh` has the line of
 sysctl that does the same.
@@ -21,17 +25,43 @@ QUIET: Final = {
     "net.ipv4.conf.all.rp_filter": "0",
     "net.ipv4.conf.default.rp_filter": "0",
 }
-"""Of every namespace, so that no interface ever speaks IPv6 by itself."""
+"""Of every namespace in which nothing is to speak IPv6."""
+_IPV6: Final = {
+    "net.ipv6.conf.all.disable_ipv6": "0",
+    "net.ipv6.conf.default.disable_ipv6": "0",
+    "net.ipv6.conf.default.accept_ra": "0",
+    "net.ipv6.conf.default.autoconf": "0",
+    "net.ipv6.conf.default.router_solicitations": "0",
+    "net.ipv6.conf.default.accept_dad": "0",
+    "net.ipv6.conf.default.dad_transmits": "0",
+    "net.ipv6.conf.default.addr_gen_mode": "1",
+}
+"""Of a node that speaks IPv6; addr_gen_mode 1: no address by itself."""
+_IPV6_FORWARDING: Final = {"net.ipv6.conf.all.forwarding": "1"}
 _ROOT: Final = Path("/proc/sys")
 
 
 def sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
-    """The sysctls of a node, as they are set and as they must read back."""
-    forwards = {"net.ipv4.ip_forward": "1" if node.role == "router" else "0"}
-    if node.role == "switch" or not plan.marks:
-        return {**QUIET, **forwards}
-    # Both ends must ask for it (RFC 3168, 6.1.1); Linux only answers unless it is told (tcp(7)).
-    return {**QUIET, **forwards, "net.ipv4.tcp_ecn": "1"}
+    """The sysctls of a node before it has interfaces, as they are set and must read back."""
+    over_6 = plan.ip == 6 and node.role != "switch"
+    forwards = node.role == "router" and not over_6
+    found = {**(_IPV6 if over_6 else QUIET), "net.ipv4.ip_forward": "1" if forwards else "0"}
+    if node.spread == "flows" and any(route.others for route in node.addressing.routes):
+        # By addresses and ports: 1 in Documentation/networking/ip-sysctl.rst.
+        found[f"net.ipv{plan.ip}.fib_multipath_hash_policy"] = "1"
+    if node.role != "switch" and plan.marks:
+        # Both ends must ask for it (RFC 3168, 6.1.1); Linux only answers unless told (tcp(7)).
+        found["net.ipv4.tcp_ecn"] = "1"
+    return found
+
+
+def later_sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
+    """The sysctls of a node that wait until its interfaces have neither ARP nor multicast.
+
+    A router's interface would otherwise join the group of all routers, and report that
+    (dev_forward_change, net/ipv6/addrconf.c).
+    """
+    return _IPV6_FORWARDING if plan.ip == 6 and node.role == "router" else {}
 
 
 def write(tools: Toolbox, settings: Mapping[str, str], *, node: str = "") -> None:

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from threading import Lock
 from time import monotonic_ns
 from typing import Any, Final, Literal
 
@@ -148,9 +149,38 @@ class AsgiProbe:
         self._writer.frame(exchange.started_ns, exchange.ended_ns, self._encode(exchange))
 
 
-def open_asgi_segment(descriptor: int, *, process: str, node: str) -> SegmentWriter:
-    """A writer for `AsgiProbe` on `descriptor`, in the name of `process` on `node`."""
+class _SharedWriter(SegmentWriter):
+    """Writes every frame at once and under a lock, for several threads or forked processes.
+
+    A frame is one write(2) on a file that is open for appending: those of several processes lie one
+    behind the other (write(2), O_APPEND). What was forked finds nothing in its buffer that its
+    parent would write as well.
+    """
+
+    def __init__(self, descriptor: int, header: SegmentHeader) -> None:
+        self._lock = Lock()
+        super().__init__(descriptor, header)
+
+    def frame(
+        self, started_ns: int, ended_ns: int, payload: bytes, *, kind: int = 0, node: int = 0
+    ) -> None:
+        with self._lock:
+            super().frame(started_ns, ended_ns, payload, kind=kind, node=node)
+            self.flush()
+
+
+def open_asgi_segment(
+    descriptor: int, *, process: str, node: str, shared: bool = False
+) -> SegmentWriter:
+    """A writer for `AsgiProbe` on `descriptor`, in the name of `process` on `node`.
+
+    Args:
+        descriptor: open for appending.
+        process: its name.
+        node: where it runs.
+        shared: several threads, or processes that are forked from this one, write to it.
+    """
     header = SegmentHeader(
         layout="frames", source="asgi", process=process, kinds=["exchange"], nodes=[node]
     )
-    return SegmentWriter(descriptor, header)
+    return (_SharedWriter if shared else SegmentWriter)(descriptor, header)

@@ -6,6 +6,8 @@ import socket
 import struct
 from typing import Final
 
+from testbed.scenario.model import IpVersion
+
 _NLMSG_HEADER: Final = struct.Struct("=IHHII")
 _NLMSG_ERROR: Final = 2
 _NLMSG_DONE: Final = 3
@@ -27,13 +29,14 @@ def _message(kind: int, body: bytes) -> bytes:
     return _NLMSG_HEADER.pack(length, kind, _NLM_F_REQUEST_DUMP, 1, 0) + body
 
 
-def tcp_sockets_request() -> bytes:
-    """A dump of all TCP sockets over IPv4 with TCP_INFO, memory and congestion control."""
+def tcp_sockets_request(ip: IpVersion = 4) -> bytes:
+    """A dump of all TCP sockets over `ip` with TCP_INFO, memory and congestion control."""
+    family = socket.AF_INET if ip == 4 else socket.AF_INET6
     extensions = 0
     for extension in (_INET_DIAG_INFO, _INET_DIAG_CONG, _INET_DIAG_SKMEMINFO):
         extensions |= 1 << (extension - 1)
     body = struct.pack(
-        "=BBBxI48x", socket.AF_INET, socket.IPPROTO_TCP, extensions, _ALL_STATES
+        "=BBBxI48x", family, socket.IPPROTO_TCP, extensions, _ALL_STATES
     )  # struct inet_diag_req_v2; an empty inet_diag_sockid matches all
     return _message(SOCK_DIAG_BY_FAMILY, body)
 

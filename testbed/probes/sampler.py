@@ -23,6 +23,7 @@ import msgspec
 from testbed.probes.sources import KINDS, NetlinkDump, ProcFile, Source, link_names
 from testbed.recording.segments import SegmentHeader, SegmentWriter
 from testbed.sandbox.netns import visiting
+from testbed.scenario.model import IpVersion
 from testbed.units import NS_PER_S
 
 COUNTERS_EVERY: Final = 10
@@ -47,6 +48,8 @@ class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True):
     nodes: list[SampledNode]
     interval_ns: int
     segment_fd: int
+    ip: IpVersion = 4
+    """Whose sockets and counters are read."""
 
 
 class SamplerAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -79,19 +82,20 @@ class Sampler:
         )
         self._segment = SegmentWriter(config.segment_fd, header)
         self._interval_ns = config.interval_ns
+        self._ip: IpVersion = config.ip
         self._nodes = [self._open(index, node) for index, node in enumerate(config.nodes)]
         self.samples = self.missed = self.busy_ns = self._flush_ns = 0
 
     def _open(self, index: int, node: SampledNode) -> _Node:
-        files = ("snmp", "netstat", "dev") if node.counters else ()
+        files = ["snmp", "netstat", "dev", *(["snmp6"] if self._ip == 6 else [])]
         with visiting(node.namespace):
             now_ns = time.monotonic_ns()
             kind = KINDS.index("link_names")
             self._segment.frame(now_ns, now_ns, link_names(), kind=kind, node=index)
             states: list[Source] = [NetlinkDump("qdisc")]
             if node.sockets:
-                states.append(NetlinkDump("inet_diag"))
-            counters = [ProcFile(name) for name in files]
+                states.append(NetlinkDump("inet_diag", self._ip))
+            counters = [ProcFile(name) for name in files if node.counters]
         return _Node(index, states, counters)
 
     def run(self, stop: int) -> None:

@@ -8,8 +8,9 @@ import socket
 from typing import Protocol
 
 from testbed.probes import netlink
+from testbed.scenario.model import IpVersion
 
-KINDS = ("inet_diag", "qdisc", "link_names", "snmp", "netstat", "dev")
+KINDS = ("inet_diag", "qdisc", "link_names", "snmp", "netstat", "dev", "snmp6")
 """What `kind` counts in a sampler's segment."""
 
 
@@ -44,10 +45,10 @@ class ProcFile:
 class NetlinkDump:
     """A netlink dump; to be made by a thread inside the node's network namespace."""
 
-    def __init__(self, kind: str) -> None:
+    def __init__(self, kind: str, ip: IpVersion = 4) -> None:
         self.kind = kind
         if kind == "inet_diag":
-            self._dump = netlink.Dump(netlink.tcp_sockets_request(), diagnostics=True)
+            self._dump = netlink.Dump(netlink.tcp_sockets_request(ip), diagnostics=True)
         else:
             self._dump = netlink.Dump(netlink.qdiscs_request(), diagnostics=False)
 

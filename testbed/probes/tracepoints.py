@@ -144,8 +144,8 @@ def _prefixes(names: Sequence[str]) -> list[str]:
 
 _NET: Final = "vec == 2 || vec == 3"
 """NET_TX and NET_RX (include/linux/interrupt.h)."""
-_PROTOCOLS: Final = "protocol == 0x0800 || protocol == 0x0806"
-"""IPv4 and ARP: not the many messages of netlink and Unix sockets, which have none."""
+_PROTOCOLS: Final = "protocol == 0x0800 || protocol == 0x0806 || protocol == 0x86dd"
+"""IPv4, ARP and IPv6: not the many messages of netlink and Unix sockets, which have none."""
 
 
 def _everything(_scope: _Scope) -> str:

@@ -43,6 +43,10 @@ class Node(_Record, frozen=True, kw_only=True):
     sysctls: dict[str, str] = {}
     """As read back."""
     congestion_control: str | None = None
+    service: str = ""
+    """An address that it shares with other servers, with prefix length; empty: it has none."""
+    spread: Literal["flows", "packets"] | None = None
+    """What goes which way where its routes have several; None: they have one each."""
 
 
 class Direction(_Record, frozen=True, kw_only=True):

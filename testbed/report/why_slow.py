@@ -50,7 +50,8 @@ def sentence(found: JourneySummary) -> str:
     explained = round(ratio * found.requests)
     if not explained:
         return (
-            "No request is explained to 99 %: that needs captures and system calls (--probes all)."
+            "No request is explained to 99 %: that needs captures and the system calls of clients "
+            "and servers (--probes all, --server hypercorn)."
         )
     return (
         f"{scale.count(explained)} of {scale.plural(found.requests, 'request')} "

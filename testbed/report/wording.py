@@ -246,8 +246,14 @@ def expectation(one: Expectation) -> str:
 
 
 def spoken(scenario: Mapping[str, Any]) -> str:
-    """What clients and servers spoke: ``HTTP/2 over TLS``."""
-    return f"HTTP/{scenario.get('http', '1.1')}{' over TLS' if scenario.get('tls') else ''}"
+    """What clients and servers spoke: ``HTTP/2 over TLS and IPv6``."""
+    below = [
+        *(["TLS"] if scenario.get("tls") else []),
+        *(["IPv6"] if scenario.get("ip") == 6 else []),
+    ]
+    return " over ".join(
+        [f"HTTP/{scenario.get('http', '1.1')}", *([" and ".join(below)] if below else [])]
+    )
 
 
 def _words(name: str) -> str:

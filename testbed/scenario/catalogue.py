@@ -15,9 +15,9 @@ from typing import Final
 
 from testbed import bundled
 from testbed.errors import shown
-from testbed.scenario.model import SERVERS
 from testbed.scenario.names import did_you_mean
 from testbed.scenario.reading import Finding
+from testbed.scenario.servers import MODELS
 from testbed.scenario.tables import trace_names, trace_summary
 
 TOPOLOGY_FORMS: Final = "a topology's name or FILE.py:Class"
@@ -85,7 +85,8 @@ def apps() -> list[Entry]:
 def servers() -> list[Entry]:
     """The servers that can run an application."""
     folder = Path(__file__).resolve().parents[1] / "server"
-    return [Entry(name, _module_summary(folder / f"{name}_server.py")) for name in SERVERS]
+    files = {name: f"{model.module.rpartition('.')[2]}.py" for name, model in MODELS.items()}
+    return [Entry(name, _module_summary(folder / file)) for name, file in files.items()]
 
 
 def traces() -> list[Entry]:

@@ -20,12 +20,13 @@ from testbed.scenario.expectation import parse_expectation
 from testbed.scenario.impairments import Trace
 from testbed.scenario.load import DEFAULT_REQUESTS, Load
 from testbed.scenario.probes import ProbeSet, parse_probes
+from testbed.scenario.servers import MODELS, MOST_WORKERS, SERVERS, ServerModel, speaking
 
 LinkBackend = Literal["auto", "kernel", "relay"]
 DirectionName = Literal["forward", "reverse"]
 DIRECTIONS: Final[tuple[DirectionName, ...]] = ("forward", "reverse")
-SERVERS = ("hypercorn",)
 HttpVersion = Literal["1.1", "2"]
+IpVersion = Literal[4, 6]
 
 DEFAULT_BACKLOG = 100
 """Hypercorn's own."""
@@ -33,7 +34,10 @@ MOST_BACKLOG = 4096
 """net.core.somaxconn of a new network namespace (net/core/net_namespace.c): listen(2) silently
 takes no more.
 """
-
+LEAST_BUFFER_BYTES: Final = 2304
+"""Of SO_RCVBUF and SO_SNDBUF: below about this (SOCK_MIN_SNDBUF / 2, include/net/sock.h) the kernel
+takes a minimum of its own.
+"""
 
 _PARSERS: Final[Mapping[str, Callable[[str], Any]]] = {
     "capacity": notation.parse_capacity,
@@ -188,7 +192,11 @@ class Link(Way, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment, complete but for the seed, which a run draws and records when it is None."""
 
-    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = {"probes": parse_probes}
+    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = {
+        "probes": parse_probes,
+        "receive_buffer": units.parse_size_bytes,
+        "send_buffer": units.parse_size_bytes,
+    }
 
     topology: str
     """A topology's short name, or ``FILE.py:Class`` for any Mininet `Topo`."""
@@ -197,14 +205,25 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     app: str = "hello"
     """A short name out of apps/, or ``module:attribute``."""
     server: str = "hypercorn"
+    """A server model (`testbed.scenario.servers`)."""
+    workers: int = 1
+    """Processes of each server, which share its listening socket and so its accept queue."""
     backlog: int = DEFAULT_BACKLOG
     """Of the server's listen(2): one connection more than that can wait for accept()."""
+    receive_buffer: str | None = None
+    """SO_RCVBUF of the server's sockets: ``64kB``. The kernel doubles it and no longer tunes it
+    (socket(7), tcp(7)). None: the kernel tunes it within net.ipv4.tcp_rmem.
+    """
+    send_buffer: str | None = None
+    """SO_SNDBUF of the server's sockets, the same way; None: within net.ipv4.tcp_wmem."""
     http: HttpVersion = "1.1"
     """HTTP's version between clients and servers, nothing else: by ALPN with TLS, without by prior
     knowledge (RFC 9113, 3.2 and 3.3).
     """
     tls: bool = False
     """TLS between clients and servers, with certificates that are made for the run."""
+    ip: IpVersion = 4
+    """IP's version, of everything: 4 or 6."""
     load: Load = Load()
     link: Link = Link()
     """Settings of the links that the topology marks as bottleneck."""
@@ -225,6 +244,21 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """What `probes` stands for."""
         return parse_probes(self.probes)
 
+    @property
+    def server_model(self) -> ServerModel:
+        """What `server` stands for."""
+        return MODELS[self.server]
+
+    @property
+    def receive_buffer_bytes(self) -> int | None:
+        """SO_RCVBUF as asked for, in bytes; None where not set."""
+        return None if self.receive_buffer is None else units.parse_size_bytes(self.receive_buffer)
+
+    @property
+    def send_buffer_bytes(self) -> int | None:
+        """SO_SNDBUF as asked for, in bytes; None where not set."""
+        return None if self.send_buffer is None else units.parse_size_bytes(self.send_buffer)
+
     def _problems(self, wrong: Set[str]) -> list[Problem]:
         problems = []
         if "topology" not in wrong and not self.topology:
@@ -234,6 +268,20 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
             problems.append(
                 Problem("server", f"expected one of {known} (got {shown(self.server)})")
             )
+        elif not wrong & {"server", "http"} and self.http not in self.server_model.http:
+            able = " and ".join(speaking(self.http))
+            message = f"the server {self.server} does not speak HTTP/{self.http}; {able} do"
+            problems.append(Problem("http", message))
+        if "workers" not in wrong and not 1 <= self.workers <= MOST_WORKERS:
+            message = f"must lie in 1..{MOST_WORKERS} (got {shown(self.workers)})"
+            problems.append(Problem("workers", message))
+        for name in ("receive_buffer", "send_buffer"):
+            size = None if name in wrong else getattr(self, f"{name}_bytes")
+            if size is not None and not LEAST_BUFFER_BYTES <= size < 2**30:
+                message = (
+                    f"must lie in {LEAST_BUFFER_BYTES} B..1 GiB (got {shown(getattr(self, name))})"
+                )
+                problems.append(Problem(name, message))
         if "seed" not in wrong and self.seed is not None and not 0 <= self.seed < 2**63:
             problems.append(Problem("seed", f"must lie in 0..2**63-1 (got {shown(self.seed)})"))
         if "backlog" not in wrong and not 1 <= self.backlog <= MOST_BACKLOG:

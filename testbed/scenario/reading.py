@@ -197,7 +197,7 @@ def expected(kind: Any, value: object) -> str:
     words = []
     for choice in _choices(kind):
         if get_origin(choice) is Literal:
-            words += [f'"{name}"' for name in get_args(choice)]
+            words += [f'"{one}"' if isinstance(one, str) else str(one) for one in get_args(choice)]
         elif get_origin(choice) is tuple:
             words.append("a list of texts")
         elif get_origin(choice) is dict:
@@ -208,7 +208,7 @@ def expected(kind: Any, value: object) -> str:
     hint = ""
     if isinstance(value, str):
         literals = (choice for choice in _choices(kind) if get_origin(choice) is Literal)
-        names = [name for choice in literals for name in get_args(choice)]
+        names = [one for choice in literals for one in get_args(choice) if isinstance(one, str)]
         hint = did_you_mean(value, names)
     return f"expected {text} (got {shown(value)}{hint})"
 

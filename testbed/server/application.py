@@ -7,9 +7,11 @@ Rules:
   sides.
 - `check_application` imports nothing, and can be called by anyone before a run. `load_application`
   runs the user's code, and is called in the server process only.
-- What is wrong with the request (no such name, module or attribute; not an ASGI application) is a
-  `RequestError`; an exception out of the user's module is a `ProcessError` with a traceback that
-  begins in the user's code.
+- What can be called with (scope, receive, send) is an ASGI application, and what can be called with
+  (environ, start_response) and not with three arguments is a WSGI application (PEP 3333).
+- What is wrong with the request (no such name, module or attribute; neither kind of application, or
+  one that the server cannot run) is a `RequestError`; an exception out of the user's module is a
+  `ProcessError` with a traceback that begins in the user's code.
 """
 
 from __future__ import annotations
@@ -20,6 +22,8 @@ import importlib.util
 import inspect
 import sys
 import traceback
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from types import ModuleType
@@ -29,10 +33,29 @@ from testbed import bundled
 from testbed.errors import ProcessError, RequestError
 from testbed.probes.asgi import Application
 from testbed.scenario.names import did_you_mean
+from testbed.scenario.servers import MODELS, ServerModel
 
+WsgiApplication = Callable[..., Iterable[bytes]]
 WANTED: Final = "a short name out of apps/, or module:attribute"
 _FOLDER: Final = "apps"
 _ATTRIBUTE: Final = "app"
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An application that was imported."""
+
+    application: Any
+    wsgi: bool
+    """It is a WSGI application; otherwise an ASGI application."""
+
+    @property
+    def asgi(self) -> Application:
+        """The application, which is an ASGI application."""
+        if self.wsgi:
+            raise TypeError("this is a WSGI application")
+        application: Application = self.application
+        return application
 
 
 def check_application(name: str, directory: Path) -> None:
@@ -59,21 +82,24 @@ def check_application(name: str, directory: Path) -> None:
         path = None if locations is None else list(locations)
 
 
-def load_application(name: str, directory: Path) -> Application:
-    """Imports the application, with `directory` first on sys.path.
+def load_application(
+    name: str, directory: Path, model: ServerModel = MODELS["hypercorn"]
+) -> Loaded:
+    """Imports the application that `model` is to run, with `directory` first on sys.path.
 
     Raises:
-        RequestError: no such short name, module or attribute, or it is no ASGI application.
+        RequestError: no such short name, module or attribute, or it is no application that `model`
+            runs.
         ProcessError: its module raised an exception.
     """
     sys.path.insert(0, str(directory))
     if ":" not in name:
         module = _import(name, lambda: _load_file(name, _short_name(name)))
-        return _application(name, module, _ATTRIBUTE)
+        return _application(name, module, _ATTRIBUTE, model)
     module_name, attribute = _split(name)
     check_application(name, directory)
     module = _import(name, lambda: importlib.import_module(module_name))
-    return _application(name, module, attribute)
+    return _application(name, module, attribute, model)
 
 
 def _short_name(name: str) -> Path:
@@ -146,7 +172,7 @@ def _trimmed(error: BaseException) -> str:
     return "".join(traceback.format_exception(type(error), error, frames, chain=True))
 
 
-def _application(name: str, module: ModuleType, attribute: str) -> Application:
+def _application(name: str, module: ModuleType, attribute: str, model: ServerModel) -> Loaded:
     found: Any
     try:
         found = reduce(getattr, attribute.split("."), module)
@@ -159,12 +185,25 @@ def _application(name: str, module: ModuleType, attribute: str) -> Application:
             wanted=WANTED,
             got=name,
         ) from error
-    _check_signature(name, found)
-    application: Application = found
-    return application
+    wsgi = _is_wsgi(name, found)
+    if wsgi and not model.runs_wsgi:
+        able = ", ".join(one.name for one in MODELS.values() if one.runs_wsgi)
+        raise RequestError(
+            f'"{name}" is a WSGI application, called with (environ, start_response): the server '
+            f"{model.name} runs ASGI applications, called with (scope, receive, send); the servers "
+            f"{able} run both",
+            where="app",
+            got=name,
+        )
+    return Loaded(found, wsgi)
 
 
-def _check_signature(name: str, found: object) -> None:
+def _is_wsgi(name: str, found: object) -> bool:
+    """Whether it is a WSGI application; no: an ASGI application.
+
+    Raises:
+        RequestError: it is neither.
+    """
     if not callable(found):
         raise RequestError(
             f'"{name}" is {type(found).__name__}, which cannot be called: expected an ASGI '
@@ -175,13 +214,17 @@ def _check_signature(name: str, found: object) -> None:
     try:
         signature = inspect.signature(found)
     except ValueError:  # built without one, in C: nothing to check
-        return
-    try:
-        signature.bind(None, None, None)
-    except TypeError as error:
-        raise RequestError(
-            f'"{name}" takes {signature}: expected an ASGI application, called with '
-            "(scope, receive, send); a factory or a WSGI application is none",
-            where="app",
-            got=name,
-        ) from error
+        return False
+    for arguments, wsgi in ((3, False), (2, True)):
+        try:
+            signature.bind(*[None] * arguments)
+        except TypeError:
+            continue
+        return wsgi
+    raise RequestError(
+        f'"{name}" takes {signature}: expected an ASGI application, called with '
+        "(scope, receive, send), or a WSGI application, called with (environ, start_response); a "
+        "factory is neither",
+        where="app",
+        got=name,
+    )

@@ -14,6 +14,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     name: str = "server"
     """The process's name in its segments."""
     node: str
+    server: str = "hypercorn"
+    """A server model (`testbed.scenario.servers`)."""
     app: str
     """A short name out of apps/, or ``module:attribute``."""
     directory: str
@@ -24,6 +26,16 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """0: a free one, which standard error names ("Running on http://...")."""
     backlog: int = 100
     """Of listen(2): bounds the accept queue (further bounded by net.core.somaxconn)."""
+    receive_buffer_bytes: int | None = None
+    """SO_RCVBUF, as given to setsockopt(2); None: the kernel's own, which it tunes."""
+    send_buffer_bytes: int | None = None
+    """SO_SNDBUF, the same way."""
+    listen_fds: list[int] = []
+    """Descriptors of sockets that are bound and have their settings, shared with other workers;
+    none: the server binds `hosts` and `port` by itself.
+    """
+    ready_fd: int | None = None
+    """Descriptor of a pipe on which the server says once that it listens; None: nobody waits."""
     http: HttpVersion = "1.1"
     """With TLS the only version that is offered by ALPN. Without, Hypercorn speaks either, as the
     client begins.

@@ -1,4 +1,6 @@
-"""Hypercorn 0.18 on trio, with no decisions of its own behind the experiment's back.
+"""Hypercorn on trio, the reference: HTTP/1.1, HTTP/2, TLS; all probes.
+
+With no decisions of its own behind the experiment's back; of Hypercorn 0.18.
 
 Rules:
 
@@ -17,84 +19,72 @@ Rules:
 - An application that returns from `lifespan` without a word is one that does without it, like one
   that raises (asgi.readthedocs.io/en/latest/specs/lifespan.html, "Scope").
 
-Why each setting:
-
-- `backlog`: Hypercorn's own 100 is silent; here it is in the configuration and so in the recording.
-- `keep_alive_max_requests`: after 1000 requests Hypercorn closes the connection without a word,
-  which looks like a reconnect of the client's making; `keep_alive_timeout`: its 5 s does the same
-  between slow requests.
-- `include_server_header` and `include_date_header` stay as they are: they are what a user's
-  deployment sends.
-- `alpn_protocols`: the one version that was asked for, so that client and server cannot settle for
-  another. Without TLS Hypercorn speaks HTTP/2 to a client that begins with it (RFC 9113, 3.3) or
-  asks for h2c, and cannot be told not to; the load process begins with what was asked for.
-- `certfile` and `keyfile`: the descriptor that came from the parent, which has no name in any file
-  system. Hypercorn reads it once, before it listens, and it is closed with the server.
-- `accesslog` stays off: the ASGI probe sees more and costs less.
+Its settings: `testbed.server.hypercorn_settings`.
 """
 
 from __future__ import annotations
 
-import os
-import socket
 from collections.abc import Set
-from contextlib import suppress
-from pathlib import Path
 from typing import Final, Literal
 
 import hypercorn.trio
 import trio
-from hypercorn.config import Config
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
-from testbed.child import leaves
-from testbed.errors import ProcessError
+from testbed.child import Flushable, keep_flushed, leaves, read_stdin, wait_for_signal
 from testbed.probes.asgi import Application, Message, Receive, Scope, Send
 from testbed.probes.syscall import SyscallProbe
-from testbed.scenario.model import HttpVersion
+from testbed.server.application import Loaded
 from testbed.server.config import ServerConfig
+from testbed.server.hypercorn_settings import hypercorn_config
+from testbed.server.lifespan import lifespan_error
+from testbed.server.listening import listening_sockets, shut_down_all
 from testbed.server.observed_listeners import observed_listeners
-from testbed.units import NS_PER_S
+from testbed.server.probes import ServerProbes
+from testbed.server.ready import tell_ready
 
-ALPN: Final[dict[HttpVersion, str]] = {"1.1": "http/1.1", "2": "h2"}
-"""Protocol names (RFC 7301, section 6; RFC 9113, section 3.1)."""
-_NEVER_REQUESTS: Final = 2**62
 _AFTER_GRACE_S: Final = 0.1
 
 
-def hypercorn_config(config: ServerConfig, descriptors: list[int]) -> Config:
-    """Hypercorn's configuration for this server on bound sockets; see *Why each setting*."""
-    made = Config()
-    made.bind = [f"fd://{descriptor}" for descriptor in descriptors]
-    made.backlog = config.backlog
-    made.keep_alive_max_requests = _NEVER_REQUESTS
-    made.keep_alive_timeout = config.keep_alive_timeout_ns / NS_PER_S
-    made.alpn_protocols = [ALPN[config.http]]
-    if config.tls_fd is not None:
-        made.certfile = made.keyfile = f"/proc/self/fd/{config.tls_fd}"
-    made.startup_timeout = config.startup_timeout_ns / NS_PER_S
-    made.graceful_timeout = config.graceful_timeout_ns / NS_PER_S
-    made.shutdown_timeout = config.graceful_timeout_ns / NS_PER_S
-    return made
-
-
-def bind(host: str, port: int) -> socket.socket:
-    """A TCP socket bound to the address; Hypercorn listens once the application has started.
+def run(loaded: Loaded, config: ServerConfig, probes: ServerProbes) -> None:
+    """Runs the server until it is told to stop.
 
     Raises:
-        ProcessError: the address cannot be bound.
+        ProcessError, MachineError: see `serve`.
     """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    bound = socket.socket(family, socket.SOCK_STREAM)
-    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        bound.bind((host, port))
-    except OSError as error:
-        bound.close()
-        raise ProcessError(
-            f"cannot listen on {host} port {port}: {error.strerror}", where="server"
-        ) from error
-    return bound
+    instruments = [] if probes.trio_loop is None else [probes.trio_loop]
+    application = probes.around(loaded.asgi)
+    trio.run(_run, application, config, probes.segments, probes.syscall, instruments=instruments)
+
+
+async def _run(
+    application: Application,
+    config: ServerConfig,
+    segments: list[Flushable],
+    syscall: SyscallProbe | None,
+) -> None:
+    if syscall is not None:
+        trio.socket.set_custom_socket_factory(syscall)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(_stop_at_signal, stop)
+        nursery.start_soon(_stop_at_end_of_stdin, stop)
+        nursery.start_soon(keep_flushed, segments)
+        await serve(application, config, stop, syscall)
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_at_signal(
+    stop: trio.Event, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    await wait_for_signal(task_status=task_status)
+    stop.set()
+
+
+async def _stop_at_end_of_stdin(stop: trio.Event) -> None:
+    while await read_stdin():
+        pass
+    stop.set()
 
 
 class _StartupGuard:
@@ -149,7 +139,7 @@ async def serve(
     Raises:
         ProcessError: an address cannot be listened on, or the application's lifespan failed.
     """
-    sockets = [bind(host, config.port) for host in config.hosts]
+    sockets = listening_sockets(config)
     ports = {bound.getsockname()[1] for bound in sockets}
     descriptors = [bound.detach() for bound in sockets]
     made = hypercorn_config(config, descriptors)
@@ -160,6 +150,7 @@ async def serve(
         async def stop() -> None:
             nonlocal stage
             stage = "service"
+            tell_ready(config)
             await told_to_stop.wait()
             stage = "shutdown"
             nursery.start_soon(_end_connections, made.graceful_timeout + _AFTER_GRACE_S, ports)
@@ -184,43 +175,16 @@ async def serve(
                     mode="asgi",
                 )
         except* LifespanTimeoutError as group:
-            raise _lifespan_error(config, f"did not complete its {stage} in time") from group
+            raise lifespan_error(config, f"did not complete its {stage} in time") from group
         except* LifespanFailureError as group:
             reason = " ".join(str(error) for error in leaves(group))
-            raise _lifespan_error(config, f"failed its {stage}: {reason}") from group
+            raise lifespan_error(config, f"failed its {stage}: {reason}") from group
         nursery.cancel_scope.cancel()
     if guard.failed.is_set():
-        raise _lifespan_error(config, f"failed its startup: {guard.reason}")
-
-
-def _lifespan_error(config: ServerConfig, what: str) -> ProcessError:
-    return ProcessError(f'the application "{config.app}" {what} (ASGI lifespan)', where="server")
+        raise lifespan_error(config, f"failed its startup: {guard.reason}")
 
 
 async def _end_connections(grace_s: float, ports: Set[int]) -> None:
     """Shuts down every connection that was accepted on one of the ports, once the grace is over."""
     await trio.sleep(grace_s)
-    _shut_down_all(ports)
-
-
-def _shut_down_all(ports: Set[int]) -> None:
-    for entry in Path("/proc/self/fd").iterdir():
-        _shut_down(int(entry.name), ports)
-
-
-def _shut_down(descriptor: int, ports: Set[int]) -> None:
-    try:
-        duplicate = os.dup(descriptor)
-    except OSError:
-        return  # the descriptor of the listing itself, closed since
-    try:
-        connection = socket.socket(fileno=duplicate)
-    except OSError:
-        os.close(duplicate)  # no socket
-        return
-    with connection:
-        if connection.family not in (socket.AF_INET, socket.AF_INET6):
-            return
-        if connection.getsockname()[1] in ports:
-            with suppress(OSError):  # ENOTCONN: a listener, or ended by itself meanwhile
-                connection.shutdown(socket.SHUT_RDWR)
+    shut_down_all(ports)

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Protocol
 
-from testbed.errors import ProcessError, RequestError
+from testbed.errors import MachineError, ProcessError, RequestError, TestbedError
 from testbed.units import NS_PER_S
 
 PAUSE_NS: Final = 10_000_000
@@ -64,6 +64,7 @@ def wait_until_ready(
     Raises:
         RequestError: it refused its request (exit code 2), such as an application that is not
             there.
+        MachineError: it cannot have what it was asked for (exit code 3).
         ProcessError: it ended, or was not ready in time; with the last lines of its log.
     """
     deadline_ns = now() + timeout_ns
@@ -89,8 +90,10 @@ def wait_until_ready(
         sleep(PAUSE_NS / NS_PER_S)
 
 
-def _ended(name: str, exit_code: int, log: Path) -> RequestError | ProcessError:
+def _ended(name: str, exit_code: int, log: Path) -> TestbedError:
     lines = last_lines(log)
+    if exit_code == MachineError.exit_code:
+        return MachineError(lines or f"{name} cannot have what it was asked for", where=name)
     if exit_code == RequestError.exit_code:
         return RequestError(lines or f"{name} refused its configuration", where=name)
     how = f"exit code {exit_code}" if exit_code >= 0 else f"signal {-exit_code}"

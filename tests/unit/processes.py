@@ -180,7 +180,8 @@ def unready_server(folder: Path, app: str, **options: Any) -> Iterator[Child]:
     }
     settings = {"node": "server", "hosts": ["127.0.0.1"], "port": 0, **probes, **options}
     config = ServerConfig(app=app, directory=str(folder), **settings)
-    descriptors = [*probes.values(), *([config.tls_fd] if config.tls_fd is not None else [])]
+    handed = [config.tls_fd, config.ready_fd, *config.listen_fds]
+    descriptors = [*probes.values(), *(one for one in handed if one is not None)]
     process = _start("testbed.server", config, folder, "server", descriptors)
     with _ending(process):
         yield Child(process, folder, "server")

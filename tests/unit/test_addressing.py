@@ -198,3 +198,38 @@ def test_in_any_network_every_node_reaches_every_address_through_routers_only(en
         for target in addresses:
             path = travel(found, start, target)
             assert all(role_of(node) == "router" for node in path[1:-1])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, ["fd00:0:a00::1/64", "fd00:0:a00::2/64"]),
+        ({"h1-eth0": "10.1.0.9/24"}, ["fd00:0:a01::9/64", "fd00:0:a01::1/64"]),
+        ({"h2-eth0": "fd12::5/120"}, ["fd12::1/120", "fd12::5/120"]),
+    ],
+    ids=["nothing given", "IPv4 given", "IPv6 given"],
+)
+def test_addresses_over_ipv6(given: dict[str, str], expected: list[str]) -> None:
+    ends = [("h1", "h2")]
+    found = assign({"h1": "host", "h2": "host"}, attach(ends, given), 6)
+    assert [found[node].addresses[0] for node in ("h1", "h2")] == expected
+
+
+def test_an_ipv6_address_needs_ipv6() -> None:
+    assert problem_of([("h1", "h2")], {"h1-eth0": "fd00::1/64"}) == (
+        "node h1: address of h1-eth0: expected an IPv4 address with a prefix of at most 30 bits, "
+        'such as 10.0.0.1/24 (got "fd00::1/64")'
+    )
+
+
+@given(trees())
+def test_over_ipv6_everything_takes_the_same_ways(ends: Ends) -> None:
+    nodes = list(dict.fromkeys(node for pair in ends for node in pair))
+    roles = {node: role_of(node) for node in nodes}
+    four, six = assign(roles, attach(ends), 4), assign(roles, attach(ends), 6)
+    for node in nodes:
+        ways = [[(r.interface, r.via is None) for r in x[node].routes] for x in (four, six)]
+        assert ways[0] == ways[1]
+    addresses = [a for node in six.values() for a in node.addresses]
+    assert len(set(addresses)) == len(addresses) == sum(len(n.addresses) for n in four.values())
+    assert all(a.startswith("fd00:0:") and a.endswith("/64") for a in addresses)

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from testbed.errors import ProcessError, RequestError
+from testbed.scenario.servers import MODELS, SERVERS
 from testbed.server.application import check_application, load_application
 
 GOOD = "async def app(scope, receive, send): ...\n"
@@ -35,7 +36,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
 @pytest.mark.parametrize("name", ["blocking", "cpu", "hello", "stream", "upload"])
 def test_short_name(tmp_path: Path, name: str) -> None:
     check_application(name, tmp_path)
-    assert callable(load_application(name, tmp_path))
+    assert callable(load_application(name, tmp_path).asgi)
 
 
 def test_apps_folder_does_not_come_onto_sys_path(tmp_path: Path) -> None:
@@ -61,13 +62,13 @@ def test_apps_folder_does_not_come_onto_sys_path(tmp_path: Path) -> None:
 def test_module_and_attribute(tmp_path: Path, name: str, files: dict[str, str]) -> None:
     write(tmp_path, files)
     check_application(name, tmp_path)
-    assert callable(load_application(name, tmp_path))
+    assert callable(load_application(name, tmp_path).asgi)
 
 
 def test_users_folder_comes_first(tmp_path: Path) -> None:
     sys.modules.pop("colorsys", None)
     write(tmp_path, {"colorsys.py": GOOD})
-    application = load_application("colorsys:app", tmp_path)
+    application = load_application("colorsys:app", tmp_path).application
     assert application.__module__ == "colorsys"
     assert sys.modules["colorsys"].__file__ == str(tmp_path / "colorsys.py")
 
@@ -136,7 +137,9 @@ def test_wrong_name(tmp_path: Path, name: str, message: str) -> None:
         pytest.param(
             "def app(environ, start_response): ...\n",
             "service:app",
-            "takes (environ, start_response): expected an ASGI application",
+            '"service:app" is a WSGI application, called with (environ, start_response): the '
+            "server hypercorn runs ASGI applications, called with (scope, receive, send); the "
+            "servers blocking, threaded, forking run both",
             id="WSGI",
         ),
         pytest.param("def app(): ...\n", "service:app", "takes (): expected an ASGI", id="factory"),
@@ -148,6 +151,29 @@ def test_wrong_attribute(tmp_path: Path, source: str, name: str, message: str) -
     with pytest.raises(RequestError) as caught:
         load_application(name, tmp_path)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("server", SERVERS)
+@pytest.mark.parametrize(
+    ("source", "wsgi"),
+    [
+        (GOOD, False),
+        ("def app(environ, start_response): ...\n", True),
+        ("class A:\n def __call__(self, environ, start_response): ...\napp = A()\n", True),
+        # Whatever takes both is taken for the newer one.
+        ("def app(*arguments): ...\n", False),
+    ],
+    ids=["ASGI", "WSGI function", "WSGI object", "both"],
+)
+def test_servers_without_an_event_loop_run_wsgi_too(
+    tmp_path: Path, server: str, source: str, wsgi: bool
+) -> None:
+    write(tmp_path, {"service.py": source})
+    if wsgi and MODELS[server].loop is not None:
+        with pytest.raises(RequestError, match=f"the server {server} runs ASGI applications"):
+            load_application("service:app", tmp_path, MODELS[server])
+    else:
+        assert load_application("service:app", tmp_path, MODELS[server]).wsgi == wsgi
 
 
 @pytest.mark.parametrize(

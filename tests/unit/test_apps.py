@@ -26,7 +26,7 @@ BACKENDS = pytest.mark.parametrize("backend", ["trio", "asyncio"])
 def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Loads an application by its short name; nothing of it stays on sys.path."""
     monkeypatch.setattr(sys, "path", list(sys.path))
-    return lambda name: load_application(name, tmp_path)
+    return lambda name: load_application(name, tmp_path).asgi
 
 
 async def exchange(

@@ -41,7 +41,7 @@ class Direct(Pair):
 class Many(Topo):
     def build(self, n=1):
         for node in range(n + 1):
-            self.addHost(f"h{node}")
+            self.addHost(f"h{node}", role="host" if node in (0, n) else "router")
         for node in range(n):
             self.addLink(f"h{node}", f"h{node + 1}", capacity="100mbit", delay="1ms")
 """

@@ -231,6 +231,17 @@ class TestCounters:
         assert row["in_ce_packets"] is None
         assert row["in_octets"] is None
 
+    def test_a_run_over_ipv6_has_the_counters_of_ipv6(self) -> None:
+        """Three pings to ::1: three requests and three replies, each sent and received."""
+        text = (DATA / "snmp6.txt").read_bytes()
+        (row,) = decode_ip(samples(self.snmp), samples(self.netstat), samples(text)).to_dicts()
+        assert (row["in_receives"], row["in_delivers"], row["out_requests"]) == (6, 6, 6)
+        assert (row["in_octets"], row["out_octets"]) == (6 * 104, 6 * 104)
+        assert row["forwarded"] == row["out_no_routes"] == 0
+        assert row["in_checksum_errors"] is None
+        without_ip = text.replace(b"Ip6InReceives ", b"Ip7InReceives ")
+        assert decode_ip(samples(), samples(), samples(without_ip)).height == 0
+
     @pytest.mark.parametrize("cut", range(0, 1200, 97))
     def test_cut_text_gives_what_is_whole(self, cut: int) -> None:
         decode_tcp_counters(samples(self.snmp[:cut]), samples(self.netstat[:cut]))

@@ -270,6 +270,16 @@ def test_every_command_is_in_the_table_of_commands(page: str) -> None:
     assert sorted(rows) == sorted([*commands(), "test", "setup"])
 
 
+def test_every_topology_and_each_of_its_options_is_on_its_page() -> None:
+    page = REFERENCE / "topologies.md"
+    entries = catalogue.topologies()
+    named = names_by_heading(page)["Topologies"]
+    assert sorted(named) == sorted(entry.name for entry in entries)
+    text = page.read_text(encoding="utf-8")
+    options = {option.name for entry in entries for option in entry.options}
+    assert [name for name in sorted(options) if not re.search(rf"`{name}[`=]", text)] == []
+
+
 def test_every_name_that_a_scenario_can_use_is_in_the_readme() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     entries = [*catalogue.topologies(), *catalogue.apps(), *catalogue.servers()]

@@ -40,7 +40,11 @@ def test_programs_in_sbin_are_found_by_ordinary_users(monkeypatch: pytest.Monkey
 def test_the_packages_are_those_that_tb_installs() -> None:
     lines = (REPOSITORY / "debian-packages.txt").read_text(encoding="utf-8").splitlines()
     installed = {line.split()[0] for line in lines if line and not line.startswith("#")}
-    needed = {*doctor.TOOLS.values(), *doctor.SHELL_TOOLS.values()}
+    needed = {
+        *doctor.TOOLS.values(),
+        *doctor.SHELL_TOOLS.values(),
+        *doctor.SPREAD_TOOLS.values(),
+    }
     assert needed <= installed
 
 

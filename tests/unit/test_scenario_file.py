@@ -182,7 +182,12 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file(folder: Path) ->
         ("links.r1-server = [1]", 'links."r1-server"', f"expected {TABLE_OR_TEXT} (got a list)"),
         ("capacity = '1mbit'", "capacity", "unknown key; it belongs in [link]"),
         ("users = 4", "users", "unknown key; it belongs in [load]"),
-        ("server = 'gunicorn'", "server", 'expected one of hypercorn (got "gunicorn")'),
+        (
+            "server = 'gunicorn'",
+            "server",
+            "expected one of hypercorn, hypercorn-asyncio, uvicorn, blocking, threaded, forking "
+            '(got "gunicorn")',
+        ),
         ("load.method = 5", "load.method", "expected text (got 5)"),
         ("load.users = 0", "load.users", "must be at least 1 (got 0)"),
         ("load.duration = '0s'", "load.duration", 'must be greater than 0 (got "0s")'),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed.bundled import names
 from testbed.errors import EXIT_WRONG_REQUEST, ScenarioError
 from testbed.network.topology import load_topology
 
@@ -130,7 +131,7 @@ def test_a_file_may_define_dataclasses(tmp_path: Path) -> None:
 
 def test_a_wrong_name_says_which_there_are_and_which_was_meant() -> None:
     assert message_of("dumbell") == (
-        "topology: expected one of dumbbell, single_bottleneck, FILE.py:Class or FILE.toml "
+        f"topology: expected one of {', '.join(names('topologies'))}, FILE.py:Class or FILE.toml "
         '(got "dumbell"); did you mean "dumbbell"?'
     )
 

@@ -92,7 +92,7 @@ def test_bars_lie_end_to_end() -> None:
         (None, "No request was completed."),
         (1.0, "23 of 23 requests are explained to 99 % or more."),
         (1 / 23, "1 of 23 requests is explained to 99 % or more."),
-        (0.0, "No request is explained to 99 %: that needs captures and system calls "),
+        (0.0, "No request is explained to 99 %: that needs captures and the system "),
     ],
 )
 def test_how_much_is_explained(explained: float | None, expected: str) -> None:

@@ -1,6 +1,7 @@
 """/proc/net text -> IpSample, TcpCounter and NicSample rows.
 
 Forms: net/ipv4/proc.c (a line of names and a line of values, each after ``Group:``),
+net/ipv6/proc.c (a name and a value in each line; TCP's counters are in the other, of both),
 net/core/net-procfs.c (dev_seq_printf_stats).
 """
 
@@ -38,6 +39,10 @@ _IP_EXTENSIONS: Final = {
     "in_octets": "InOctets",
     "out_octets": "OutOctets",
 }
+
+
+_IP6_NAMES: Final = {"forwarded": "OutForwDatagrams"}
+"""Counters that IPv6 calls otherwise."""
 
 
 def _groups(text: bytes) -> Iterator[tuple[bytes, list[bytes], list[bytes]]]:
@@ -105,8 +110,13 @@ class _Line:
         ]
 
 
-def decode_ip(snmp: Samples, netstat: Samples) -> pl.DataFrame:
-    """Table of IpSample: Ip of each snmp frame, IpExt of the netstat frame read with it."""
+def decode_ip(snmp: Samples, netstat: Samples, snmp6: Samples | None = None) -> pl.DataFrame:
+    """Table of IpSample: Ip of each snmp frame, IpExt of the netstat frame read with it.
+
+    Where snmp6 was read the run was one over IPv6, and it says all.
+    """
+    if snmp6 is not None and snmp6.node:
+        return from_structs(IpSample, list(_ip6_rows(snmp6)))
     extensions: dict[str, list[dict[str, int]]] = {}
     for node, text in zip(netstat.node, netstat.payload, strict=True):
         extensions.setdefault(node, []).append(_numbers(text, b"IpExt:"))
@@ -124,6 +134,26 @@ def decode_ip(snmp: Samples, netstat: Samples) -> pl.DataFrame:
         optional = {field: extension.get(name) for field, name in _IP_EXTENSIONS.items()}
         rows.append(msgspec.convert({"t_ns": time, "node": node, **known, **optional}, IpSample))
     return from_structs(IpSample, rows)
+
+
+def _ip6_rows(snmp6: Samples) -> Iterator[IpSample]:
+    for node, time, text in zip(snmp6.node, snmp6.t_ns.tolist(), snmp6.payload, strict=True):
+        ip = _ip6_numbers(text)
+        known = {field: ip.get(_IP6_NAMES.get(field, name)) for field, name in _IP.items()}
+        if None in known.values():
+            continue
+        optional = {field: ip.get(name) for field, name in _IP_EXTENSIONS.items()}
+        yield msgspec.convert({"t_ns": time, "node": node, **known, **optional}, IpSample)
+
+
+def _ip6_numbers(text: bytes) -> dict[str, int]:
+    """The counters of IPv6 itself, without the ``Ip6`` before each name."""
+    found = {}
+    for line in text.splitlines():
+        match line.decode("ascii", "replace").split():
+            case [name, value] if name.startswith("Ip6") and value.isdecimal():
+                found[name.removeprefix("Ip6")] = int(value)
+    return found
 
 
 def _numbers(text: bytes, wanted: bytes) -> dict[str, int]:

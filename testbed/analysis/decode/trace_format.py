@@ -5,6 +5,7 @@ Source: Documentation/trace/events.rst, "Event formats".
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Final
@@ -24,6 +25,9 @@ _SYMBOL: Final = re.compile(r'\{\s*(\d+)\s*,\s*"([^"]*)"\s*\}')
 _LOCATED: Final = "__data_loc"
 _NAME_BYTES: Final = 16
 """IFNAMSIZ"""
+_AF_INET6: Final = 10
+_SOCKADDR_IN6_BYTES: Final = 28
+"""include/linux/socket.h; include/uapi/linux/in6.h: the address lies at 8."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +113,32 @@ class Rows:
         return [known[code] for code in codes.tolist()]
 
     def address(self, name: str) -> list[str] | None:
-        """The IPv4 address in a ``struct sockaddr_in``, or in four bytes."""
+        """The address of a field.
+
+        It is in a ``struct sockaddr_in`` or ``sockaddr_in6``, or IPv4 in four bytes, with IPv6 in
+        a field beside it.
+        """
         field = self.form.fields.get(name)
         if field is None or field.size < 4:
             return None
-        skipped = 4 if field.size > 4 else 0
-        found = np.ascontiguousarray(self._bytes(field.offset + skipped, 4)).view(">u4").ravel()
-        numbers, codes = np.unique(found, return_inverse=True)
-        known = [".".join(str(n >> s & 255) for s in (24, 16, 8, 0)) for n in numbers.tolist()]
-        return [known[code] for code in codes.tolist()]
+        as_struct = field.size > 4
+        beside = self.form.fields.get(f"{name}_v6")
+        families = self._bytes(field.offset, 2) if as_struct else None
+        family = families.view("<u2").ravel() if families is not None else self.number("family")
+        four = self._bytes(field.offset + (4 if as_struct else 0), 4)
+        if as_struct and field.size >= _SOCKADDR_IN6_BYTES:
+            sixteen = self._bytes(field.offset + 8, 16)
+        elif beside is not None:
+            sixteen = self._bytes(beside.offset, 16)
+        else:
+            sixteen = np.zeros((four.shape[0], 16), np.uint8)
+        is_6 = np.zeros(four.shape[0], bool) if family is None else family == _AF_INET6
+        padded = np.concatenate([four, np.zeros((four.shape[0], 12), np.uint8)], axis=1)
+        octets = np.where(is_6[:, None], sixteen, padded).astype(np.uint8)
+        keys = np.concatenate([is_6[:, None].astype(np.uint8), octets], axis=1)
+        distinct, codes = np.unique(np.ascontiguousarray(keys).view("V17"), return_inverse=True)
+        known = [_address_text(key.tobytes()) for key in distinct.ravel()]
+        return [known[code] for code in codes.ravel().tolist()]
 
     def _bytes(self, offset: int | npt.NDArray[np.int64], size: int) -> npt.NDArray[np.uint8]:
         """Bytes of each event, shape (events, size); what lies beyond an event is zero."""
@@ -126,3 +147,8 @@ class Rows:
         inside = places < self._walked.length_bytes[self.rows][:, None]
         at = self._walked.offset[self.rows][:, None] + np.where(inside, places, 0)
         return np.where(inside, self._walked.data[at], 0).astype(np.uint8)
+
+
+def _address_text(key: bytes) -> str:
+    """The address of a byte that is 1 for IPv6, and 16 bytes of which IPv4 has the first four."""
+    return str(ipaddress.ip_address(key[1:17] if key[0] else key[1:5]))
