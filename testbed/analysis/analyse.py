@@ -142,6 +142,7 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
         state=manifest.state,
         failure=manifest.failure,
         verdict=judge_run(found, rows, http, links, slow),
+        # As it is in summary.json: lists, not tuples.
         scenario=msgspec.json.decode(msgspec.json.encode(manifest.scenario)),
         seed=manifest.seed,
         link_backend=manifest.link_backend,
