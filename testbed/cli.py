@@ -159,6 +159,7 @@ def run(
     links: options.Links = None,
     congestion_control: options.CongestionControl = None,
     link_backend: options.LinkBackend = None,
+    switches: options.Switches = None,
     seed: options.Seed = None,
     probes: options.Probes = None,
     topology_options: options.TopologyOptions = None,
@@ -245,6 +246,7 @@ def shell(
     ip: options.Ip = None,
     congestion_control: options.CongestionControl = None,
     link_backend: options.LinkBackend = None,
+    switches: options.Switches = None,
     seed: options.Seed = None,
     topology_options: options.TopologyOptions = None,
 ) -> int:

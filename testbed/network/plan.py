@@ -95,7 +95,9 @@ class _Planner:
             for name in self.names
         )
         self._warn(links, roles)
-        plan = NetworkPlan(nodes, tuple(links), tuple(self.warnings), self.scenario.ip)
+        plan = NetworkPlan(
+            nodes, tuple(links), tuple(self.warnings), self.scenario.ip, self.scenario.switches
+        )
         asked = {client.name: plan.asked_by(client.name) for client in plan.with_role("client")}
         if apart := reachability.problems(addressing, asked):
             raise ScenarioError(apart)
@@ -272,6 +274,11 @@ class _Planner:
                     f"the topology has no such link (it has: {', '.join(known)})"
                     f"{did_you_mean(name, known)}",
                 )
+        if self.scenario.switches != "bridge" and not any(map(self.topo.isSwitch, self.names)):
+            self._problem(
+                "switches",
+                f"the topology {self.scenario.topology} has no switch",
+            )
         if self.scenario.link != Link() and not any(link.bottleneck for link in links):
             link = self.scenario.link
             given = [*link.given(), *(way for way in DIRECTIONS if link.of_alone(way) != Way())]
