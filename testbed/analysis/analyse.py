@@ -142,7 +142,8 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
         state=manifest.state,
         failure=manifest.failure,
         verdict=judge_run(found, rows, http, links, slow),
-        scenario=msgspec.to_builtins(manifest.scenario),
+        # As it is in summary.json: lists, not tuples.
+        scenario=msgspec.json.decode(msgspec.json.encode(manifest.scenario)),
         seed=manifest.seed,
         link_backend=manifest.link_backend,
         http=http,

@@ -27,6 +27,7 @@ from testbed.analysis.metrics.descriptors import nearest_to_limit
 from testbed.analysis.metrics.event_loop import loop_load
 from testbed.analysis.metrics.intervals import held_ns, peak_overlap
 from testbed.analysis.metrics.quantiles import nearest_rank
+from testbed.analysis.paths import path_order
 from testbed.analysis.summary import Layer
 from testbed.analysis.tracing import figures as traced_by
 from testbed.analysis.transits import Transit
@@ -230,7 +231,8 @@ def _ip(found: Found) -> Aspects | None:
     }
     loss["drop_reasons"] = traced_by.drops_in(found.evidence.tables, found.evidence.missing, "ip")
     loss["in_checksum_error_packets"] = _optional_increase(table, "in_checksum_errors")
-    return Aspects(loss, None, {"in_ce_packets": _optional_increase(table, "in_ce_packets")})
+    pressure = {"in_ce_packets": _optional_increase(table, "in_ce_packets")}
+    return Aspects(loss, path_order(found.hosts), pressure)
 
 
 def _optional_increase(table: pl.DataFrame, column: str) -> int | None:

@@ -80,9 +80,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     headers_ns: int | None
     ended_ns: int
     latency_ns: int
-    """Of this attempt, from its intended start to the last byte or the failure."""
-    request_latency_ns: int
-    """The same over all attempts so far, from the first one's intended start."""
+    """From the intended start to the last byte or the failure; of a retry, from the first
+    attempt's."""
     late_ns: int
     """started - intended: how late the load generator was."""
     status: int | None

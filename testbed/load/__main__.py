@@ -41,6 +41,7 @@ from testbed.probes.event_loop import open_event_loop_probe
 from testbed.probes.http import ConnectionBackend, HttpSegment, probed_transport
 from testbed.probes.http_library import library
 from testbed.probes.syscall import SyscallProbe, open_syscall_probe
+from testbed.scenario.checked import recorded
 
 
 async def _obey_stdin(go: trio.Event, stop: trio.CancelScope) -> None:
@@ -110,7 +111,8 @@ async def _run(
 
 def main() -> None:
     """Makes the load; returns when it has ended or was stopped."""
-    config = read_config(sys.argv, LoadConfig)
+    with recorded():  # who started it has checked the load, and may read files that it may not
+        config = read_config(sys.argv, LoadConfig)
     segments: list[Flushable] = []
     instruments = []
     with ExitStack() as closing:

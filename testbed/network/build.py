@@ -70,6 +70,7 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
     if plan.switches == "ovs":
         open_vswitch.check_programs()
         open_vswitch.check_datapath()
+    sysctls.check(plan)
     # The sandbox's own namespace too: the inner ends of kernel wires lie in it.
     sysctls.write(tools, sysctls.QUIET)
     for node in plan.nodes:
@@ -166,6 +167,7 @@ def _build_node(
         role=node.role,
         interfaces=interfaces,
         sysctls=settings,
+        descriptors=node.settings.descriptors,
         congestion_control=None if node.role == "switch" else congestion_control,
         service=node.addressing.service or "",
         spread=node.spread if any(route.others for route in node.addressing.routes) else None,

@@ -24,7 +24,13 @@ from typing import Any, Final, Literal
 
 from testbed.errors import Problem, ScenarioError
 from testbed.network import directions as directions_of
-from testbed.network import link_settings, node_settings, reachability
+from testbed.network import (
+    link_settings,
+    node_settings,
+    plan_checks,
+    reachability,
+    scenario_nodes,
+)
 from testbed.network.addressing import Attachment, Said, assign
 from testbed.network.node_settings import Spread
 from testbed.network.planned import InterfacePlan, NetworkPlan, NodePlan, Role
@@ -32,11 +38,8 @@ from testbed.network.topology import Topo
 from testbed.recording.manifest import Direction, LinkRecord, ScheduledChange
 from testbed.scenario import Link, Scenario, notation
 from testbed.scenario.model import DIRECTIONS, DirectionName, Way
-from testbed.scenario.names import did_you_mean
 
 ROLES: Final = ("client", "server", "router", "host")
-_INTERFACE_NAME_BYTES: Final = 15
-"""IFNAMSIZ - 1, include/uapi/linux/if.h."""
 
 
 def make_plan(topo: Topo, scenario: Scenario, wire: Literal["relay", "kernel"]) -> NetworkPlan:
@@ -56,7 +59,7 @@ class _Planner:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         # Mininet's convertTo keeps the order of addNode and addLink only when unsorted.
-        self.names: list[str] = list(topo.nodes(sort=False))
+        self.names: list[str] = plan_checks.names_of(topo)
         self.edges: list[tuple[str, str, dict[str, Any]]] = [
             (info["node1"], info["node2"], info)
             for _, _, _, info in topo.links(sort=False, withKeys=True, withInfo=True)
@@ -66,8 +69,12 @@ class _Planner:
         roles = self._roles()
         said, spreads = self._said(roles)
         links = [self._link(index, *edge) for index, edge in enumerate(self.edges)]
-        self._check_names(links)
-        self._check_scenario(links)
+        plan_checks.check_nodes(self.topo, self.names, self.edges, self._problem)
+        plan_checks.check_interfaces(roles, links, self._problem)
+        plan_checks.check_scenario(self.scenario, links, self._problem)
+        if self.scenario.switches != "bridge" and "switch" not in roles.values():
+            self._problem("switches", f"the topology {self.scenario.topology} has no switch")
+        self.problems += scenario_nodes.problems(self.scenario.nodes, roles)
         if self.problems:
             raise ScenarioError(self.problems)
         macs = self._macs()
@@ -90,6 +97,7 @@ class _Planner:
                 role=roles[name],
                 interfaces=tuple(interfaces_of[name]),
                 addressing=addressing[name],
+                settings=scenario_nodes.of_node(self.scenario.nodes, name, roles[name]),
                 spread=spreads[name],
             )
             for name in self.names
@@ -241,53 +249,6 @@ class _Planner:
             f"link {name}: bottleneck", f'expected True, "forward" or "reverse" (got {mark!r})'
         )
         return ()
-
-    def _check_names(self, links: Sequence[LinkRecord]) -> None:
-        seen: set[str] = set()
-        for link in links:
-            for way in (link.forward, link.reverse):
-                name = way.sender_interface
-                if len(name.encode()) > _INTERFACE_NAME_BYTES:
-                    self._problem(
-                        f"link {link.name}",
-                        f'interface name "{name}" is longer than {_INTERFACE_NAME_BYTES} bytes: '
-                        "give the node a shorter name",
-                    )
-                if name in seen:
-                    self._problem(f"link {link.name}", f'interface name "{name}" is used twice')
-                seen.add(name)
-        linked = {name for a, b, _ in self.edges for name in (a, b)}
-        for name in self.names:
-            if "/" in name or not name.isprintable() or " " in name:
-                self._problem(
-                    f"node {name!r}", "a name must have no slash, space or control character"
-                )
-            if name not in linked:
-                self._problem(f"node {name}", "is connected to nothing")
-
-    def _check_scenario(self, links: Sequence[LinkRecord]) -> None:
-        known = [link.name for link in links]
-        for name in self.scenario.links:
-            if name not in known:
-                self._problem(
-                    f'links."{name}"',
-                    f"the topology has no such link (it has: {', '.join(known)})"
-                    f"{did_you_mean(name, known)}",
-                )
-        if self.scenario.switches != "bridge" and not any(map(self.topo.isSwitch, self.names)):
-            self._problem(
-                "switches",
-                f"the topology {self.scenario.topology} has no switch",
-            )
-        if self.scenario.link != Link() and not any(link.bottleneck for link in links):
-            link = self.scenario.link
-            given = [*link.given(), *(way for way in DIRECTIONS if link.of_alone(way) != Way())]
-            self._problem(
-                given[0],
-                f"the topology {self.scenario.topology} marks no link as bottleneck, so it applies "
-                "to none; mark one (addLink(..., bottleneck=True)) or name links in a scenario "
-                f'file ([links."{known[0] if known else "a-b"}"])',
-            )
 
     def _warn(self, links: Sequence[LinkRecord], roles: Mapping[str, Role]) -> None:
         for link in links:

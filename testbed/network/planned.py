@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal, TypeAlias
 
@@ -10,6 +10,7 @@ from testbed.network.addressing import NodeAddressing
 from testbed.network.node_settings import Spread
 from testbed.recording.manifest import Direction, LinkRecord
 from testbed.scenario.model import IpVersion, Switches
+from testbed.scenario.nodes import NodeSettings
 
 Role: TypeAlias = Literal["client", "server", "router", "host", "switch"]
 
@@ -32,6 +33,8 @@ class NodePlan:
     role: Role
     interfaces: tuple[InterfacePlan, ...]
     addressing: NodeAddressing
+    settings: NodeSettings = field(default_factory=NodeSettings)
+    """As the scenario has them."""
     spread: Spread = "flows"
     """What goes which way where a route has several gateways."""
 

@@ -34,7 +34,7 @@ def http_summary(table: pl.DataFrame, entries: Sequence[Entry] = ()) -> Http:
         completed=done.height,
         failed=last.height - done.height,
         failures=_outcomes(last),
-        latency_ns=quantiles(done["request_latency_ns"].to_numpy()),
+        latency_ns=quantiles(done["latency_ns"].to_numpy()),
         request_rate_per_s=done.height * NS_PER_S / span_ns if span_ns else None,
         goodput_bit_s=carried * 8 * NS_PER_S / span_ns if span_ns else None,
         late_ns=quantiles(table["late_ns"].to_numpy()),
@@ -60,7 +60,7 @@ def _kind(last: pl.DataFrame, place: int, entries: Sequence[Entry]) -> HttpKind:
         requests=mine.height,
         completed=done.height,
         failed=mine.height - done.height,
-        latency_ns=quantiles(done["request_latency_ns"].to_numpy()),
+        latency_ns=quantiles(done["latency_ns"].to_numpy()),
     )
 
 
