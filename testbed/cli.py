@@ -23,6 +23,7 @@ import typer
 from testbed import __version__
 from testbed.cli_options import (
     App,
+    AppEnvironment,
     Arrivals,
     AsJson,
     Backlog,
@@ -154,6 +155,7 @@ def run(
     context: typer.Context,
     target: Target,
     app: App = None,
+    app_environment: AppEnvironment = None,
     server: Server = None,
     workers: Workers = None,
     backlog: Backlog = None,

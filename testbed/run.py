@@ -177,12 +177,13 @@ def check(scenario: Scenario) -> None:
     from testbed.network.plan import make_plan
     from testbed.network.topology import load_topology
     from testbed.server.application import check_application
+    from testbed.server.environment import packages_of
 
     topo = load_topology(scenario.topology, scenario.topology_options)
     plan = make_plan(topo, scenario, "kernel" if scenario.link_backend == "kernel" else "relay")
     if plan.spreads_packets:
         check_spread_tools()
-    check_application(scenario.app, Path.cwd())
+    check_application(scenario.app, Path.cwd(), packages_of(scenario.app_environment))
 
 
 def shell(scenario: Scenario) -> int:
