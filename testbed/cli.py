@@ -21,57 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, ParamSpec
 import typer
 
 from testbed import __version__
-from testbed.cli_options import (
-    App,
-    AppEnvironment,
-    Arrivals,
-    AsJson,
-    Backlog,
-    Body,
-    Capacity,
-    CongestionControl,
-    Corrupt,
-    Delay,
-    DelayVariation,
-    Duplicate,
-    Duration,
-    Expect,
-    Folder,
-    Forward,
-    Http,
-    Ip,
-    LinkBackend,
-    Links,
-    Loss,
-    Method,
-    NewConnections,
-    Nodes,
-    Out,
-    Outage,
-    Probes,
-    Queue,
-    Quick,
-    Rate,
-    ReadRate,
-    ReceiveBuffer,
-    Reorder,
-    RequestId,
-    Requests,
-    Reverse,
-    Schedule,
-    Seed,
-    SendBuffer,
-    Server,
-    Slowest,
-    Target,
-    Timeout,
-    Tls,
-    TopologyOptions,
-    UrlPath,
-    Users,
-    Workers,
-    WriteRate,
-)
+from testbed import cli_options as options
 from testbed.errors import (
     EXIT_DONE,
     EXIT_EXPECTATION_FAILED,
@@ -109,7 +59,11 @@ def _command(
     """Registers a command that returns its exit code; errors on purpose become one message."""
 
     def register(function: Callable[P, int | None]) -> Callable[P, None]:
-        @app.command(name=function.__name__.rstrip("_"), context_settings=context_settings)
+        @app.command(
+            name=function.__name__.rstrip("_"),
+            cls=options.OnceCommand,
+            context_settings=context_settings,
+        )
         @wraps(function)
         def command(*args: P.args, **kwargs: P.kwargs) -> None:
             try:
@@ -153,51 +107,66 @@ def _root(
 @_command()
 def run(
     context: typer.Context,
-    target: Target,
-    app: App = None,
-    app_environment: AppEnvironment = None,
-    server: Server = None,
-    workers: Workers = None,
-    backlog: Backlog = None,
-    receive_buffer: ReceiveBuffer = None,
-    send_buffer: SendBuffer = None,
-    http: Http = None,
-    tls: Tls = None,
-    ip: Ip = None,
-    users: Users = None,
-    rate: Rate = None,
-    arrivals: Arrivals = None,
-    requests: Requests = None,
-    duration: Duration = None,
-    method: Method = None,
-    path: UrlPath = None,
-    body: Body = None,
-    timeout: Timeout = None,
-    read_rate: ReadRate = None,
-    write_rate: WriteRate = None,
-    new_connections: NewConnections = None,
-    capacity: Capacity = None,
-    queue: Queue = None,
-    delay: Delay = None,
-    delay_variation: DelayVariation = None,
-    loss: Loss = None,
-    duplicate: Duplicate = None,
-    corrupt: Corrupt = None,
-    reorder: Reorder = None,
-    outage: Outage = None,
-    schedule: Schedule = None,
-    forward: Forward = None,
-    reverse: Reverse = None,
-    links: Links = None,
-    nodes: Nodes = None,
-    congestion_control: CongestionControl = None,
-    link_backend: LinkBackend = None,
-    seed: Seed = None,
-    probes: Probes = None,
-    topology_options: TopologyOptions = None,
-    expect: Expect = None,
-    out: Out = None,
-    as_json: AsJson = False,
+    target: options.Target,
+    app: options.App = None,
+    app_environment: options.AppEnvironment = None,
+    server: options.Server = None,
+    workers: options.Workers = None,
+    backlog: options.Backlog = None,
+    receive_buffer: options.ReceiveBuffer = None,
+    send_buffer: options.SendBuffer = None,
+    http: options.Http = None,
+    tls: options.Tls = None,
+    ip: options.Ip = None,
+    users: options.Users = None,
+    rate: options.Rate = None,
+    arrivals: options.Arrivals = None,
+    requests: options.Requests = None,
+    duration: options.Duration = None,
+    method: options.Method = None,
+    path: options.UrlPath = None,
+    body: options.Body = None,
+    timeout: options.Timeout = None,
+    read_rate: options.ReadRate = None,
+    write_rate: options.WriteRate = None,
+    new_connections: options.NewConnections = None,
+    connections: options.Connections = None,
+    max_in_flight: options.MaxInFlight = None,
+    think: options.Think = None,
+    size: options.Size = None,
+    mix: options.Mix = None,
+    retries: options.Retries = None,
+    backoff: options.Backoff = None,
+    cancel: options.Cancel = None,
+    connect_timeout: options.ConnectTimeout = None,
+    read_timeout: options.ReadTimeout = None,
+    write_timeout: options.WriteTimeout = None,
+    pool_timeout: options.PoolTimeout = None,
+    total_timeout: options.TotalTimeout = None,
+    processes: options.Processes = None,
+    client: options.Client = None,
+    capacity: options.Capacity = None,
+    queue: options.Queue = None,
+    delay: options.Delay = None,
+    delay_variation: options.DelayVariation = None,
+    loss: options.Loss = None,
+    duplicate: options.Duplicate = None,
+    corrupt: options.Corrupt = None,
+    reorder: options.Reorder = None,
+    outage: options.Outage = None,
+    schedule: options.Schedule = None,
+    forward: options.Forward = None,
+    reverse: options.Reverse = None,
+    links: options.Links = None,
+    nodes: options.Nodes = None,
+    congestion_control: options.CongestionControl = None,
+    link_backend: options.LinkBackend = None,
+    seed: options.Seed = None,
+    probes: options.Probes = None,
+    topology_options: options.TopologyOptions = None,
+    expect: options.Expect = None,
+    out: options.Out = None,
+    as_json: options.AsJson = False,
 ) -> int:
     """Run an experiment and judge it.
 
@@ -219,7 +188,7 @@ def run(
 
 
 @_command()
-def analyse(folder: Folder, as_json: AsJson = False) -> int:
+def analyse(folder: options.Folder, as_json: options.AsJson = False) -> int:
     """Judge a recording again, offline, and write its summary and report anew."""
     from testbed.run import finish
 
@@ -227,7 +196,7 @@ def analyse(folder: Folder, as_json: AsJson = False) -> int:
 
 
 @_command()
-def report(folder: Folder, as_json: AsJson = False) -> int:
+def report(folder: options.Folder, as_json: options.AsJson = False) -> int:
     """Show the report of a recording, and write report.html anew."""
     from testbed.recording.layout import open_layout
     from testbed.report.html import read_summary, write_report
@@ -242,7 +211,9 @@ def report(folder: Folder, as_json: AsJson = False) -> int:
 
 
 @_command()
-def journey(folder: Folder, request: RequestId = None, slowest: Slowest = None) -> int:
+def journey(
+    folder: options.Folder, request: options.RequestId = None, slowest: options.Slowest = None
+) -> int:
     """Follow single requests of a recording through every layer.
 
     Each stage has its layer, its kind and its time; the stages of a request are contiguous and
@@ -259,25 +230,25 @@ def journey(folder: Folder, request: RequestId = None, slowest: Slowest = None) 
 @_command()
 def shell(
     context: typer.Context,
-    target: Target,
-    capacity: Capacity = None,
-    queue: Queue = None,
-    delay: Delay = None,
-    delay_variation: DelayVariation = None,
-    loss: Loss = None,
-    duplicate: Duplicate = None,
-    corrupt: Corrupt = None,
-    reorder: Reorder = None,
-    outage: Outage = None,
-    schedule: Schedule = None,
-    forward: Forward = None,
-    reverse: Reverse = None,
-    links: Links = None,
-    ip: Ip = None,
-    congestion_control: CongestionControl = None,
-    link_backend: LinkBackend = None,
-    seed: Seed = None,
-    topology_options: TopologyOptions = None,
+    target: options.Target,
+    capacity: options.Capacity = None,
+    queue: options.Queue = None,
+    delay: options.Delay = None,
+    delay_variation: options.DelayVariation = None,
+    loss: options.Loss = None,
+    duplicate: options.Duplicate = None,
+    corrupt: options.Corrupt = None,
+    reorder: options.Reorder = None,
+    outage: options.Outage = None,
+    schedule: options.Schedule = None,
+    forward: options.Forward = None,
+    reverse: options.Reverse = None,
+    links: options.Links = None,
+    ip: options.Ip = None,
+    congestion_control: options.CongestionControl = None,
+    link_backend: options.LinkBackend = None,
+    seed: options.Seed = None,
+    topology_options: options.TopologyOptions = None,
 ) -> int:
     """Build a network and open Mininet's command line in it."""
     from testbed.run import shell as start
@@ -286,7 +257,7 @@ def shell(
 
 
 @_command()
-def doctor(as_json: AsJson = False) -> int:
+def doctor(as_json: options.AsJson = False) -> int:
     """Say what this machine can do, what is missing, and how to get it."""
     from testbed.calibration.ability import calibrated
     from testbed.doctor import examine
@@ -304,7 +275,9 @@ def doctor(as_json: AsJson = False) -> int:
 
 @_command()
 def calibrate(
-    quick: Quick = False, link_backend: LinkBackend = None, as_json: AsJson = False
+    quick: options.Quick = False,
+    link_backend: options.LinkBackend = None,
+    as_json: options.AsJson = False,
 ) -> int:
     """Measure how faithful the links are on this machine, and keep the result.
 
@@ -329,7 +302,7 @@ def calibrate(
 
 
 @_command()
-def list_(as_json: AsJson = False) -> int:
+def list_(as_json: options.AsJson = False) -> int:
     """List the topologies, applications, servers and traces that have a name."""
     from testbed.scenario import catalogue
 
@@ -352,8 +325,8 @@ def _scenario(context: typer.Context) -> Scenario:
     """The scenario that was typed."""
     from testbed.scenario.build import build_scenario, option_names
 
-    options = {name: context.params.get(name) for name in option_names()}
-    return build_scenario(context.params["target"], options, spelling="command line")
+    given = {name: context.params.get(name) for name in option_names()}
+    return build_scenario(context.params["target"], given, spelling="command line")
 
 
 def _show(root: Path, summary: Summary, as_json: bool) -> int:

@@ -6,16 +6,37 @@ and what is not given is None.
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
+from typer.core import TyperCommand
 
 LOAD: Final = "Load"
+SHAPE: Final = "Load: what each request is, and what the client does about it"
 LINK: Final = "Link: each direction that the topology marks as bottleneck"
 SOME: Final = "Link: later, one direction, one link"
 RUN: Final = "Run"
 OUT: Final = "Output"
+
+
+class OnceCommand(TyperCommand):
+    """A command whose options with one value may be given once; else the last would count."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the words; one that comes twice ends the command with exit code 2."""
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        given = Counter(one.name for one in order if not one.multiple and one.nargs == 1)
+        twice = [one for one in self.get_params(ctx) if given[one.name] > 1]
+        for one in twice:
+            if one.param_type_name == "option" and not getattr(one, "is_flag", False):
+                ctx.fail(f"{one.opts[-1]} is given {_times(given[one.name])}; it has one value")
+        return super().parse_args(ctx, args)
+
+
+def _times(count: int) -> str:
+    return "twice" if count == 2 else f"{count} times"
 
 
 def _option(name: str, metavar: str, help_text: str, panel: str) -> Any:
@@ -121,11 +142,17 @@ Users = Annotated[
 ]
 Rate = Annotated[
     str | None,
-    _option("--rate", "R/s", "Open loop: start requests at this rate, such as 200/s.", LOAD),
+    _option("--rate", "R/s", "Open loop: start requests at 200/s, or from 10/s..200/s.", LOAD),
 ]
 Arrivals = Annotated[
     str | None,
-    _option("--arrivals", "poisson|periodic", "Spacing at --rate.  (default: poisson)", LOAD),
+    _option(
+        "--arrivals",
+        "HOW",
+        "Spacing at --rate: poisson or periodic; or 'trace FILE', a time a line.  "
+        "(default: poisson)",
+        LOAD,
+    ),
 ]
 Requests = Annotated[
     str | None,
@@ -134,14 +161,102 @@ Requests = Annotated[
 Duration = Annotated[
     str | None, _option("--duration", "TIME", "Start requests for this long: 30s.", LOAD)
 ]
-Method = Annotated[str | None, _option("--method", "NAME", "HTTP method.  (default: GET)", LOAD)]
+Method = Annotated[str | None, _option("--method", "NAME", "HTTP method.  (default: GET)", SHAPE)]
 UrlPath = Annotated[
-    str | None, _option("--path", "PATH", "Path and query of each request.  (default: /)", LOAD)
+    str | None,
+    _option("--path", "PATH", "Path and query; {size} stands for --size.  (default: /)", SHAPE),
 ]
-Body = Annotated[str | None, _option("--body", "SIZE", "Size of each request's body: 64kB.", LOAD)]
+Body = Annotated[
+    str | None,
+    _option(
+        "--body",
+        "SIZE",
+        "Of each request's body: 64kB, 'uniform 1kB..10kB', 'exponential mean 10kB', "
+        "'lognormal median 10kB sigma 1.5'.",
+        SHAPE,
+    ),
+]
+Size = Annotated[
+    str | None,
+    _option("--size", "SIZE", "For {size} in the path, likewise: sizes of downloads.", SHAPE),
+]
+Mix = Annotated[
+    list[str] | None,
+    _option(
+        "--mix",
+        "KINDS",
+        "Kinds of requests by weight: '3 GET /, 1 POST /items body 2kB'; may be repeated.",
+        SHAPE,
+    ),
+]
+Think = Annotated[
+    str | None,
+    _option("--think", "TIME", "A user's pause: 100ms, 'exponential mean 100ms'.", LOAD),
+]
+MaxInFlight = Annotated[
+    str | None,
+    _option(
+        "--max-in-flight",
+        "N",
+        "Open loop: requests due beyond so many are dropped, and counted.",
+        LOAD,
+    ),
+]
+Connections = Annotated[
+    str | None,
+    _option(
+        "--connections",
+        "N",
+        "Most of each client. Not given: as many as users, in an open loop 100.",
+        LOAD,
+    ),
+]
+Processes = Annotated[
+    str | None,
+    _option("--processes", "N", "Client processes that share a client's load.  (default: 1)", LOAD),
+]
+Client = Annotated[
+    str | None,
+    _option("--client", "httpx|httpx2", "Library of the clients.  (default: httpx)", LOAD),
+]
+Retries = Annotated[
+    str | None,
+    _option(
+        "--retries", "N", "Try requests again that may be, up to N times.  (default: 0)", SHAPE
+    ),
+]
+Backoff = Annotated[
+    str | None,
+    _option(
+        "--backoff",
+        "TIME",
+        "Before a retry up to this, 100ms if not given, doubled each time, at random.",
+        SHAPE,
+    ),
+]
+Cancel = Annotated[
+    str | None,
+    _option("--cancel", "RULE", "Requests the client gives up: '1% after 50ms'.", SHAPE),
+]
 Timeout = Annotated[
     str | None,
-    _option("--timeout", "TIME", "Limit on each phase of a request.  (default: 30s)", LOAD),
+    _option("--timeout", "TIME", "Limit on each phase of a request.  (default: 30s)", SHAPE),
+]
+ConnectTimeout = Annotated[
+    str | None, _option("--connect-timeout", "TIME", "On connecting, instead.", SHAPE)
+]
+ReadTimeout = Annotated[
+    str | None, _option("--read-timeout", "TIME", "On each wait for data, instead.", SHAPE)
+]
+WriteTimeout = Annotated[
+    str | None, _option("--write-timeout", "TIME", "On each wait to be read, instead.", SHAPE)
+]
+PoolTimeout = Annotated[
+    str | None, _option("--pool-timeout", "TIME", "On the wait for a connection, instead.", SHAPE)
+]
+TotalTimeout = Annotated[
+    str | None,
+    _option("--total-timeout", "TIME", "On the whole request, over all attempts.", SHAPE),
 ]
 ReadRate = Annotated[
     str | None,

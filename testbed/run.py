@@ -40,6 +40,7 @@ from testbed.errors import (
 )
 from testbed.live import machine
 from testbed.live.config import LiveConfig
+from testbed.load.stalls import stalls
 from testbed.recording.layout import Layout, create, finish_partials
 from testbed.recording.manifest import Manifest, read_manifest, write_manifest
 from testbed.recording.naming import claim_folder
@@ -47,13 +48,12 @@ from testbed.recording.progress import Failure, Line, OnProgress, Phase, Warned,
 from testbed.sandbox.launcher import Sandbox
 from testbed.sandbox.tracing import TraceAccess, instance_kept
 from testbed.scenario import Scenario
+from testbed.scenario.tables import describe_send_times
 from testbed.version import VERSION
 
 if TYPE_CHECKING:
     from testbed.analysis.summary import Http, Summary, Verdict
 
-HTTP2_WINDOW_BYTES: Final = 65_535
-"""What a connection may send before its peer has made room (RFC 9113, 6.9.2)."""
 _STOP_S: Final = 2.0
 """How long an interrupted run may take to end by itself."""
 _EXIT_STOPPED: Final = 128 + signal.SIGINT
@@ -176,9 +176,11 @@ def check(scenario: Scenario) -> None:
         )
     from testbed.network.plan import make_plan
     from testbed.network.topology import load_topology
+    from testbed.probes.http_library import check_client
     from testbed.server.application import check_application
     from testbed.server.environment import packages_of
 
+    check_client(scenario.load.client)
     topo = load_topology(scenario.topology, scenario.topology_options)
     plan = make_plan(topo, scenario, "kernel" if scenario.link_backend == "kernel" else "relay")
     if plan.spreads_packets:
@@ -228,25 +230,8 @@ def _forecast(scenario: Scenario) -> list[str]:
     return [*warnings_for(scenario), *stalls(scenario)]
 
 
-def stalls(scenario: Scenario) -> list[str]:
-    """What is known of httpcore 1.0: uploads that share an HTTP/2 connection can stall.
-
-    A stream that waits for the window waits for the connection to be read again, though another
-    stream has read meanwhile that there is room (github.com/pydantic/httpx2/issues/1133).
-    """
-    load = scenario.load
-    shared = scenario.http == "2" and not load.new_connections
-    if not shared or (load.rate is None and load.users == 1):
-        return []
-    if load.body_bytes * (load.users if load.rate is None else 2) <= HTTP2_WINDOW_BYTES:
-        return []
-    return [
-        "uploads that share an HTTP/2 connection can stall until --timeout in the client "
-        "(httpcore 1.0): use one user, --new-connections, or --http 1.1"
-    ]
-
-
 def _first_manifest(scenario: Scenario, seed: int, warnings: list[str]) -> Manifest:
+    times = scenario.load.arrivals_file
     return Manifest(
         testbed_version=VERSION,
         versions=machine.versions(),
@@ -257,6 +242,7 @@ def _first_manifest(scenario: Scenario, seed: int, warnings: list[str]) -> Manif
         scenario=scenario,
         seed=seed,
         link_backend="relay",
+        arrivals=None if times is None else describe_send_times(times),
         warnings=warnings,
     )
 

@@ -128,7 +128,9 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
     evidence = found.evidence
     manifest = evidence.manifest
     table = evidence.table("http")
-    http = _no_http() if table is None else http_summary(table)
+    load = manifest.scenario.load
+    kinds = () if load.mix is None else load.entries
+    http = _no_http() if table is None else http_summary(table, kinds)
     rows = ledger(found)
     links: dict[str, dict] = {}  # type: ignore[type-arg]
     numbers = in_threads(lambda passage: link_direction(passage, evidence), found.passages)
@@ -140,7 +142,8 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
         state=manifest.state,
         failure=manifest.failure,
         verdict=judge_run(found, rows, http, links, slow),
-        scenario=msgspec.to_builtins(manifest.scenario),
+        # As it is in summary.json: lists, not tuples.
+        scenario=msgspec.json.decode(msgspec.json.encode(manifest.scenario)),
         seed=manifest.seed,
         link_backend=manifest.link_backend,
         http=http,

@@ -61,7 +61,7 @@ def _reasons(
     if any(p.kind == "tracer" and "failure" not in p.about for p in manifest.processes):
         yield judge.trace_overruns(found.evidence.lost_trace_events)
     yield judge.balance(ledger)
-    late = machine.load_generator(http.late_ns, manifest.scenario.load.rate_per_s)
+    late = machine.load_generator(http.late_ns, manifest.scenario.load.peak_rate_per_s)
     if late is not None:
         yield late
     yield machine.stolen_cpu(manifest.stolen_cpu_ratio)

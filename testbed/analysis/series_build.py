@@ -189,7 +189,8 @@ def _by_process(http: pl.DataFrame) -> Iterator[pl.DataFrame]:
 
 
 def _latency(rows: pl.DataFrame, origin: int) -> LatencySeries:
-    rows = rows.sort("intended_ns", "number")
+    begun = pl.coalesce("first_intended_ns", "intended_ns")
+    rows = rows.filter(~pl.col("retried")).with_columns(begun_ns=begun).sort("begun_ns", "number")
     keep = np.ones(rows.height, np.bool_)
     if rows.height > MAX_POINTS:
         latency = rows["latency_ns"].to_numpy()
@@ -203,7 +204,7 @@ def _latency(rows: pl.DataFrame, origin: int) -> LatencySeries:
     return LatencySeries(
         process=str(rows["process"][0]),
         node=str(rows["node"][0]),
-        t_ns=(kept["intended_ns"] - origin).to_list(),
+        t_ns=(kept["begun_ns"] - origin).to_list(),
         latency_ns=kept["latency_ns"].to_list(),
         failed=kept["failure"].is_not_null().to_list(),
         request_id=kept["request_id"].to_list(),

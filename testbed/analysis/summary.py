@@ -57,15 +57,32 @@ class Quantiles(_Part, frozen=True, kw_only=True):
     max: int
 
 
+class HttpKind(_Part, frozen=True, kw_only=True):
+    """The requests of one kind in a mix."""
+
+    kind: str
+    """As it was written, its weight left out: ``POST /items body 2kB``."""
+    weight_ratio: float
+    """Its share of all weights."""
+    requests: int
+    completed: int
+    failed: int
+    latency_ns: Quantiles | None
+    """Of completed requests, from the intended start."""
+
+
 class Http(_Part, frozen=True, kw_only=True):
-    """What the clients saw; counts are None where no client left a record."""
+    """What the clients saw; counts are None where no client left a record.
+
+    A request with retries is one: its outcome is that of its last attempt.
+    """
 
     requests: int | None
     completed: int | None
     failed: int | None
     failures: dict[str, int]
     latency_ns: Quantiles | None
-    """Of completed requests, from the intended start."""
+    """Of completed requests, from the intended start, over all attempts."""
     request_rate_per_s: float | None
     """Completed requests over the time from the first start to the last end."""
     goodput_bit_s: float | None
@@ -73,6 +90,12 @@ class Http(_Part, frozen=True, kw_only=True):
     late_ns: Quantiles | None = None
     """How late the load generator started requests."""
     connections: int | None = None
+    attempts: int | None = None
+    """Requests and their retries; None: no client left a record, or an earlier version did."""
+    retried: dict[str, int] = {}
+    """Outcomes of attempts after which another one followed."""
+    mix: list[HttpKind] = []
+    """Where the scenario has a mix, its kinds in that order."""
 
 
 class DelayQuantiles(_Part, frozen=True, kw_only=True):

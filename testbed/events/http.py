@@ -5,19 +5,20 @@ from __future__ import annotations
 import msgspec
 
 
-class HttpExchange(msgspec.Struct, frozen=True, kw_only=True):
-    """One request of a client; as written in a segment."""
+class HttpExchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One attempt of a client's request; as written in a segment."""
 
     request_id: str
     """32 hexadecimal digits: the trace id of the traceparent header that was sent."""
     number: int
-    """Counts from 0 within its process, in the order of intended starts."""
+    """Counts from 0 within its client host, in the order of intended starts; all attempts of a
+    request have its number."""
     user: int
     method: str
     path: str
     intended_ns: int
     """When it should have started: open loop, its place in the schedule; closed loop, when its user
-    was free.
+    was free; of a retry, when its back-off had ended.
     """
     started_ns: int
     headers_ns: int | None
@@ -25,8 +26,8 @@ class HttpExchange(msgspec.Struct, frozen=True, kw_only=True):
     ended_ns: int
     status: int | None
     failure: str | None
-    """Name of httpx's exception (``ReadTimeout``), ``HTTP 503`` for a status of 400 or more, None
-    when completed.
+    """One of `testbed.load.outcomes`: None when completed, ``HTTP 503`` for a status of 400 or
+    more, the name of httpx's exception (``ReadTimeout``), or what the client did.
     """
     message: str
     """What the exception said."""
@@ -48,6 +49,20 @@ class HttpExchange(msgspec.Struct, frozen=True, kw_only=True):
     """Place after its last byte."""
     response_end_bytes: int | None = None
     """Place after the last byte that the connection had received when the response was complete."""
+    attempt: int = 0
+    """0, and from 1 for retries."""
+    retried: bool = False
+    """Another attempt followed: this one is not the request's outcome."""
+    retry_of: str | None = None
+    """Of a retry: the id of the request's first attempt."""
+    first_intended_ns: int | None = None
+    """Of a retry: when the first attempt should have started."""
+    entry: int = 0
+    """Its kind: the place in the scenario's mix."""
+    size_bytes: int | None = None
+    """What the path asks for, where its size was drawn or set by `size`."""
+    body_bytes: int | None = None
+    """Size of the body that was to be sent; None: it had none."""
 
 
 class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,7 +80,8 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     headers_ns: int | None
     ended_ns: int
     latency_ns: int
-    """From the intended start to the last byte or the failure."""
+    """From the intended start to the last byte or the failure; of a retry, from the first
+    attempt's."""
     late_ns: int
     """started - intended: how late the load generator was."""
     status: int | None
@@ -81,6 +97,13 @@ class HttpRequest(msgspec.Struct, frozen=True, kw_only=True):
     request_offset_bytes: int | None
     request_end_bytes: int | None
     response_end_bytes: int | None
+    attempt: int
+    retried: bool
+    retry_of: str | None
+    first_intended_ns: int | None
+    entry: int
+    size_bytes: int | None
+    body_bytes: int | None
     acquired_ns: int | None
     """When it had a connection, or began to make one."""
     connect_started_ns: int | None

@@ -12,8 +12,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 _PACKAGES = (
-    "mininet", "trio", "httpx", "httpcore", "h11", "h2", "hypercorn", "uvicorn", "numpy", "msgspec",
-    "polars",
+    "mininet", "trio", "httpx", "httpcore", "httpx2", "httpcore2", "h11", "h2", "hypercorn",
+    "uvicorn", "numpy", "msgspec", "polars",
 )  # fmt: skip
 
 

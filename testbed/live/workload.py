@@ -8,6 +8,7 @@ import select
 import socket
 import sys
 import time
+from array import array
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -20,11 +21,14 @@ from testbed.live.orders import Orders
 from testbed.live.privileges import server_user, without_privileges
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.load.config import LoadConfig
+from testbed.load.share import Share
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.tools import find_tool
 from testbed.recording.layout import Layout, create_partial
 from testbed.recording.progress import LoadProgress, OnProgress
 from testbed.sandbox.netns import of_node, visiting
+from testbed.scenario import Load
+from testbed.scenario.tables import read_send_times
 from testbed.server.config import ServerConfig
 from testbed.server.environment import packages_of
 from testbed.server.listening import bind
@@ -188,36 +192,42 @@ def start_clients(
     config: LiveConfig,
     authority: Certificates | None = None,
 ) -> Clients:
-    """Starts a load process in each client host; it waits for `Clients.go`.
+    """Starts the load processes of each client host; they wait for `Clients.go`.
 
     With as many clients as servers each client has its own server, otherwise every client asks all
     in turn.
     """
     scheme = "http" if authority is None else "https"
     pipes: dict[int, ManagedProcess] = {}
+    load = config.scenario.load
     for node in plan.with_role("client"):
-        descriptors = _segments(layout, config, node.name, ("event_loop", "syscall", "http"))
-        read, write = os.pipe2(os.O_CLOEXEC)
-        told = LoadConfig(
-            name=node.name,
-            node=node.name,
-            base_urls=[f"{scheme}://{authority_of(to)}" for to in plan.asked_by(node.name)],
-            load=config.scenario.load,
-            http=config.scenario.http,
-            ca_pem=None if authority is None else authority.ca_pem,
-            seed=config.seed,
-            http_fd=descriptors["http"] or 0,
-            progress_fd=write,
-            event_loop_fd=descriptors["event_loop"],
-            syscall_fd=descriptors["syscall"],
-        )
-        pipes[read] = processes.start(
-            node.name,
-            "load",
-            _command("testbed.load", told, config, node),
-            node=node.name,
-            pass_fds=[*_given(descriptors), write],
-        )
+        for place in range(load.processes):
+            name = node.name if load.processes == 1 else f"{node.name}.{place + 1}"
+            descriptors = _segments(layout, config, name, ("event_loop", "syscall", "http"))
+            descriptors["arrivals"] = _arrivals(load)
+            read, write = os.pipe2(os.O_CLOEXEC)
+            told = LoadConfig(
+                name=name,
+                node=node.name,
+                base_urls=[f"{scheme}://{authority_of(to)}" for to in plan.asked_by(node.name)],
+                load=load,
+                http=config.scenario.http,
+                ca_pem=None if authority is None else authority.ca_pem,
+                seed=config.seed,
+                http_fd=descriptors["http"] or 0,
+                progress_fd=write,
+                event_loop_fd=descriptors["event_loop"],
+                syscall_fd=descriptors["syscall"],
+                share=Share(index=place, processes=load.processes),
+                arrivals_fd=descriptors["arrivals"],
+            )
+            pipes[read] = processes.start(
+                name,
+                "load",
+                _command("testbed.load", told, config, node),
+                node=node.name,
+                pass_fds=[*_given(descriptors), write],
+            )
     return Clients(pipes, config)
 
 
@@ -236,6 +246,19 @@ def _segments(
         name: create_partial(layout.segment(f"{name}.{process}")) if wanted[name] else None
         for name in names
     }
+
+
+def _arrivals(load: Load) -> int | None:
+    """A file in memory with the times of a trace of arrivals; None: there is none.
+
+    The client's process may not be allowed to read the file itself.
+    """
+    if load.arrivals_file is None:
+        return None
+    descriptor = os.memfd_create("arrivals")
+    with os.fdopen(os.dup(descriptor), "wb") as file:
+        array("q", read_send_times(load.arrivals_file)).tofile(file)
+    return descriptor
 
 
 def _given(descriptors: dict[str, int | None]) -> list[int]:
@@ -397,7 +420,7 @@ class Clients:
             started=sum(line["started"] for line in lines),
             completed=sum(line["completed"] for line in lines),
             failed=sum(line["failed"] for line in lines),
-            limit=None if limit is None else limit * len(self._latest),
+            limit=None if limit is None else limit * len(self._latest) // self._load.processes,
             elapsed_ns=max((line["elapsed_ns"] for line in lines), default=0),
             duration_ns=self._load.duration_ns,
         )

@@ -18,7 +18,6 @@ import sys
 from contextlib import ExitStack
 from time import monotonic_ns
 
-import httpx
 import trio
 
 from testbed.child import (
@@ -32,14 +31,17 @@ from testbed.child import (
 from testbed.errors import RequestError
 from testbed.load.closed_loop import closed_loop
 from testbed.load.config import LoadConfig
+from testbed.load.draws import Draws
 from testbed.load.open_loop import open_loop
 from testbed.load.pacing import paced
 from testbed.load.progress import Progress
 from testbed.load.request import Requests
 from testbed.load.trust import trusting
 from testbed.probes.event_loop import open_event_loop_probe
-from testbed.probes.http import ConnectionBackend, HttpSegment, ProbedTransport
+from testbed.probes.http import ConnectionBackend, HttpSegment, probed_transport
+from testbed.probes.http_library import library
 from testbed.probes.syscall import SyscallProbe, open_syscall_probe
+from testbed.scenario.checked import recorded
 
 
 async def _obey_stdin(go: trio.Event, stop: trio.CancelScope) -> None:
@@ -61,24 +63,26 @@ async def _stop_at_signal(
 
 
 async def _make_load(config: LoadConfig, segment: HttpSegment, progress: Progress) -> None:
-    load = config.load
-    connections = load.users if load.rate is None else config.open_loop_connections
-    backend = ConnectionBackend(http2=config.http == "2")
-    transport = ProbedTransport(
-        max_connections=connections,
+    load, share = config.load, config.share
+    made_by = library(load.client)
+    backend = ConnectionBackend(made_by, http2=config.http == "2")
+    transport = probed_transport(
+        made_by,
+        max_connections=max(1, share.of(load.connection_limit)),
         backend=paced(backend, load.read_rate_bit_s, load.write_rate_bit_s),
         keep_connections=not load.new_connections,
         http=config.http,
         ssl_context=None if config.ca_pem is None else trusting(config.ca_pem),
     )
-    async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
-        requests = Requests(config, client, segment, progress)
+    draws = Draws(load, seed=config.seed, host=config.node)
+    async with transport:
+        requests = Requests(config, made_by, transport, segment, progress, draws)
         start_ns = monotonic_ns()
         progress.begin(start_ns)
-        if load.rate is None:
-            await closed_loop(load, requests, start_ns)
-        else:
+        if load.is_open:
             await open_loop(config, requests, start_ns)
+        else:
+            await closed_loop(load, share, requests, draws, start_ns)
 
 
 async def _run(
@@ -89,7 +93,8 @@ async def _run(
 ) -> None:
     if syscall is not None:
         trio.socket.set_custom_socket_factory(syscall)
-    progress = Progress(config.progress_fd, config.load.request_limit)
+    limit = config.load.request_limit
+    progress = Progress(config.progress_fd, None if limit is None else config.share.of(limit))
     go, stop = trio.Event(), trio.CancelScope()
     async with trio.open_nursery() as background:
         await background.start(_stop_at_signal, stop)
@@ -106,7 +111,8 @@ async def _run(
 
 def main() -> None:
     """Makes the load; returns when it has ended or was stopped."""
-    config = read_config(sys.argv, LoadConfig)
+    with recorded():  # who started it has checked the load, and may read files that it may not
+        config = read_config(sys.argv, LoadConfig)
     segments: list[Flushable] = []
     instruments = []
     with ExitStack() as closing:

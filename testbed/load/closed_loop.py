@@ -6,7 +6,9 @@ Rules:
 - A request is intended when its user takes a number, which it does as soon as it is free; a slow
   server is therefore asked less (coordinated omission): what it does to latency at a given rate is
   a question for the open loop.
-- A request that failed counts like any other, and its user goes on at once.
+- A user thinks after each request, for as long as the request's number says, and is then free. It
+  thinks no longer than new requests are started.
+- A request that failed counts like any other.
 """
 
 from __future__ import annotations
@@ -15,25 +17,37 @@ from time import monotonic_ns
 
 import trio
 
+from testbed.load.draws import Draws
 from testbed.load.request import Requests
+from testbed.load.share import Share
 from testbed.scenario import Load
+from testbed.units import NS_PER_S
 
 
-async def closed_loop(load: Load, requests: Requests, start_ns: int) -> None:
-    """Runs the load's users until a limit is reached and the last request has ended."""
-    limit, duration_ns = load.request_limit, load.duration_ns
-    next_number = 0
+async def closed_loop(
+    load: Load, share: Share, requests: Requests, draws: Draws, start_ns: int
+) -> None:
+    """Runs this process's users until a limit is reached and the last request has ended."""
+    duration_ns = load.duration_ns
+    ends_ns = None if duration_ns is None else start_ns + duration_ns
+    limit = load.request_limit
+    next_number = share.index
 
     async def run_user(user: int) -> None:
         nonlocal next_number
         while limit is None or next_number < limit:
             intended_ns = monotonic_ns()
-            if duration_ns is not None and intended_ns - start_ns >= duration_ns:
+            if ends_ns is not None and intended_ns >= ends_ns:
                 return
             number = next_number
-            next_number += 1
+            next_number += share.processes
             await requests.make(number, user, intended_ns)
+            think_ns = draws.think_ns(number)
+            if ends_ns is not None:
+                think_ns = min(think_ns, ends_ns - monotonic_ns())
+            if think_ns > 0:
+                await trio.sleep(think_ns / NS_PER_S)
 
     async with trio.open_nursery() as nursery:
-        for user in range(load.users):
+        for user in share.numbers(load.users):
             nursery.start_soon(run_user, user, name=f"user {user}")

@@ -20,8 +20,11 @@ class Identity(NamedTuple):
         return f"00-{self.trace_id}-{self.span_id}-01"
 
 
-def identity(*, seed: int, process: str, number: int) -> Identity:
-    """The ids of request `number` of a process: BLAKE2b (RFC 7693) of seed, process and number."""
-    key = f"{seed}/{process}/request/{number}".encode()
-    digits = hashlib.blake2b(key, digest_size=24).hexdigest()
+def identity(*, seed: int, process: str, number: int, attempt: int = 0) -> Identity:
+    """The ids of request `number` of a client host: BLAKE2b (RFC 7693) of seed, host and number.
+
+    Attempts after the first have ids of their own.
+    """
+    key = f"{seed}/{process}/request/{number}" + (f"/{attempt}" if attempt else "")
+    digits = hashlib.blake2b(key.encode(), digest_size=24).hexdigest()
     return Identity(digits[:32], digits[32:])

@@ -36,6 +36,8 @@ import trio
 
 from testbed.events.http import HttpExchange
 from testbed.probes.http2_frames import CLIENT_PREFACE_BYTES, FrameWatch
+from testbed.probes.http_library import Library
+from testbed.probes.http_pool import Pool, pool_of
 from testbed.probes.observed_socket import ObservedSocket
 from testbed.recording.segments import SegmentHeader, SegmentWriter
 from testbed.scenario.model import HttpVersion
@@ -189,11 +191,13 @@ class ConnectionBackend(httpcore.AsyncNetworkBackend):
     """httpcore's trio backend; its streams tell the current recorder which connection they are.
 
     Args:
+        made_by: whose connections they are.
         http2: HTTP/2 is spoken over its connections, and nothing else.
     """
 
-    def __init__(self, *, http2: bool = False) -> None:
-        self._trio = httpcore.TrioBackend()
+    def __init__(self, made_by: Library, *, http2: bool = False) -> None:
+        self._trio: httpcore.AsyncNetworkBackend = made_by.core.TrioBackend()
+        self._core: Any = made_by.core
         self._http2 = http2
 
     async def connect_tcp(
@@ -207,12 +211,12 @@ class ConnectionBackend(httpcore.AsyncNetworkBackend):
         """Opens a TCP connection."""
         stream = await self._trio.connect_tcp(host, port, timeout, local_address, socket_options)
         try:
-            return _ConnectionStream(stream, self._http2)
+            return _ConnectionStream(stream, self._http2, self._core)
         except (
             OSError
         ) as error:  # reset before its address was read: the pool knows httpcore's errors only
             await stream.aclose()
-            raise httpcore.ConnectError(str(error)) from error
+            raise self._core.ConnectError(str(error)) from error
 
     async def connect_unix_socket(
         self,
@@ -231,9 +235,10 @@ class ConnectionBackend(httpcore.AsyncNetworkBackend):
 class _ConnectionStream(httpcore.AsyncNetworkStream):
     """A stream that knows its ports, and where what passes through it lies."""
 
-    def __init__(self, stream: httpcore.AsyncNetworkStream, http2: bool) -> None:
+    def __init__(self, stream: httpcore.AsyncNetworkStream, http2: bool, core: Any) -> None:
         self._stream = stream
         self._http2 = http2
+        self._core = core
         self._local_port: int = stream.get_extra_info("client_addr")[1]
         self._remote_port: int = stream.get_extra_info("server_addr")[1]
         self._places = Places.of(stream, http2)
@@ -266,7 +271,8 @@ class _ConnectionStream(httpcore.AsyncNetworkStream):
         if self._http2 and self._written:
             # RFC 9113, 6.8: before it closes. httpcore 1.0 makes this frame and never writes it;
             # without it Hypercorn 0.18 keeps its end open until its keep-alive timeout.
-            with suppress(httpcore.NetworkError, httpcore.TimeoutException, trio.BusyResourceError):
+            known = (self._core.NetworkError, self._core.TimeoutException, trio.BusyResourceError)
+            with suppress(*known):
                 await self._stream.write(_GOAWAY, _GOAWAY_S)
         await self._stream.aclose()
 
@@ -281,10 +287,10 @@ class _ConnectionStream(httpcore.AsyncNetworkStream):
             recorder.uses(self._places)
         try:
             stream = await self._stream.start_tls(ssl_context, server_hostname, timeout)
-        except httpcore.ConnectError as error:
+        except self._core.ConnectError as error:
             # What trio and httpcore make of it says nothing; what OpenSSL said is beneath.
-            raise httpcore.ConnectError(_reason(error)) from error
-        return _ConnectionStream(stream, self._http2)
+            raise self._core.ConnectError(_reason(error)) from error
+        return _ConnectionStream(stream, self._http2, self._core)
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
@@ -298,54 +304,23 @@ def _reason(error: BaseException) -> str:
     return str(cause or "TLS handshake failed")
 
 
-class _Connection(httpcore.AsyncHTTPConnection):
-    """A connection of the pool.
-
-    httpcore 1.0 takes one on which HTTP/2 was only just agreed for an idle one, and closes it when
-    it has too many, or needs room, before its first request is on it. It is idle only after that.
-    """
-
-    def __init__(self, origin: httpcore.Origin, *, keep: bool, **settings: Any) -> None:
-        super().__init__(origin, **settings)
-        self._keep = keep
-        self._asked = False
-
-    async def handle_async_request(self, request: httpcore.Request) -> httpcore.Response:
-        try:
-            return await super().handle_async_request(request)
-        finally:
-            self._asked = True
-
-    def is_available(self) -> bool:
-        return self._keep and super().is_available()
-
-    def is_idle(self) -> bool:
-        return self._asked and super().is_idle()
-
-
-class _Pool(httpcore.AsyncConnectionPool):
-    """A pool in which each request has its own connection, unless connections are kept."""
-
-    def __init__(self, *, max_connections: int, keep: bool, **settings: Any) -> None:
-        super().__init__(
-            max_connections=max_connections,
-            max_keepalive_connections=max_connections if keep else 0,
-            **settings,
-        )
-        self._settings = {"keep": keep, **settings}
-
-    def create_connection(self, origin: httpcore.Origin) -> httpcore.AsyncConnectionInterface:
-        return _Connection(origin, **self._settings)
-
-
-class ProbedTransport(httpx.AsyncHTTPTransport):
-    """httpx's own transport over a pool with the `ConnectionBackend`; no retries, no proxies.
+def probed_transport(
+    made_by: Library,
+    *,
+    max_connections: int,
+    backend: httpcore.AsyncNetworkBackend | None = None,
+    keep_connections: bool = True,
+    http: HttpVersion = "1.1",
+    ssl_context: ssl.SSLContext | None = None,
+) -> httpx.AsyncHTTPTransport:
+    """The library's own transport over a pool with a `ConnectionBackend`; no retries, no proxies.
 
     `httpx.AsyncHTTPTransport` has no argument for httpcore's network backend, so its pool (a
     private attribute, the same in every release since 0.14) is replaced before it is used; a test
-    counts on the ports that come of it.
+    counts on the ports that come of it. httpcore2's pool is as cheap as ours is.
 
     Args:
+        made_by: httpx or httpx2.
         max_connections: of the pool.
         backend: a `ConnectionBackend`, or one around it; None: a new one.
         keep_connections: whether a connection is used for several requests.
@@ -353,28 +328,23 @@ class ProbedTransport(httpx.AsyncHTTPTransport):
             without: httpcore begins with it where HTTP/1.1 is off.
         ssl_context: verifies certificates; None: no https.
     """
-
-    def __init__(
-        self,
-        *,
-        max_connections: int,
-        backend: httpcore.AsyncNetworkBackend | None = None,
-        keep_connections: bool = True,
-        http: HttpVersion = "1.1",
-        ssl_context: ssl.SSLContext | None = None,
-    ) -> None:
-        # This pool is replaced: without verification no certificates are read (20 ms).
-        super().__init__(verify=False, trust_env=False, retries=0)
-        self._pool = _Pool(
-            max_connections=max_connections,
-            keep=keep_connections,
-            ssl_context=ssl_context,
-            http1=http == "1.1",
-            http2=http == "2",
-            keepalive_expiry=None,
-            retries=0,
-            network_backend=backend or ConnectionBackend(http2=http == "2"),
-        )
+    # This pool is replaced: without verification no certificates are read (20 ms).
+    transport = made_by.http.AsyncHTTPTransport(verify=False, trust_env=False, retries=0)
+    settings: dict[str, Any] = {
+        "max_connections": max_connections,
+        "keep": keep_connections,
+        "http2": http == "2",
+        "ssl_context": ssl_context,
+        "keepalive_expiry": None,
+        "retries": 0,
+        "network_backend": backend or ConnectionBackend(made_by, http2=http == "2"),
+    }
+    if made_by.name == "httpx":
+        transport._pool = Pool(**settings)
+    else:
+        transport._pool = pool_of(made_by.core, **settings)
+    made: httpx.AsyncHTTPTransport = transport
+    return made
 
 
 class HttpSegment:

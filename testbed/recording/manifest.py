@@ -14,6 +14,7 @@ from testbed.scenario.checked import recorded
 from testbed.scenario.impairments import Loss, Outage, Pick, Reorder, Trace, Variation
 from testbed.scenario.model import DirectionName
 from testbed.scenario.queues import Queue
+from testbed.scenario.tables import SendTimes
 
 FORMAT = 1
 
@@ -180,6 +181,8 @@ class Manifest(_Record, frozen=True, kw_only=True):
     scenario: Scenario
     seed: int
     link_backend: Literal["relay", "kernel"]
+    arrivals: SendTimes | None = None
+    """Of the load, where they follow a trace."""
     nodes: list[Node] = []
     links: list[LinkRecord] = []
     changes: list[AppliedChange] = []

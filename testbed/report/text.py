@@ -27,7 +27,7 @@ from rich.text import Text
 from testbed.analysis.summary import Backpressure, Expectation, Http, Ledger, LedgerRow, Summary
 from testbed.recording.manifest import Manifest
 from testbed.report import format as scale
-from testbed.report import link_table, why_slow, wording
+from testbed.report import link_table, mix_table, why_slow, wording
 from testbed.report.format import clean
 
 WIDEST: Final = 120
@@ -54,6 +54,8 @@ def render(
     """The report as something that rich can print in `width` columns."""
     parts: list[RenderableType] = [_headline(summary)]
     parts += _section("HTTP", _http(summary.http))
+    if summary.http.mix:
+        parts += _section("Mix", mix_table.table(summary.http.mix))
     if summary.journeys is not None and (summary.journeys.why_slow or summary.journeys.reason):
         parts += _section("Why slow", why_slow.render(summary.journeys))
     parts += _section("Layers", _layers(summary, width - 2))
@@ -137,6 +139,10 @@ def _http(http: Http) -> RenderableType:
         counts.append(f"{scale.count(http.failed)} failed", style="bold red")
         counts.append(f" ({scale.listed(kinds)})" if kinds else "")
     table.add_row(Text("outcome", style=_DIM), counts)
+    if http.retried:
+        kinds = [f"{scale.count(n)} {clean(name)}" for name, n in http.retried.items()]
+        again = scale.plural(sum(http.retried.values()), "attempt")
+        table.add_row(Text("retried", style=_DIM), Text(f"{again} ({scale.listed(kinds)})"))
     latency = http.latency_ns
     if latency is None:
         text = Text("not observed: no request was completed", style=_DIM)

@@ -16,6 +16,7 @@ import msgspec
 from testbed.errors import Problem, QuantityError, ScenarioError, shown
 from testbed.scenario.catalogue import TARGET_FORMS, TOPOLOGY_FORMS, name_findings
 from testbed.scenario.file import load_table
+from testbed.scenario.load_notation import split_mix
 from testbed.scenario.model import DIRECTIONS, Link, Scenario
 from testbed.scenario.names import did_you_mean
 from testbed.scenario.nodes import NodeSettings
@@ -211,12 +212,20 @@ def _texts(texts: object) -> tuple[object, list[Problem]]:
     return ", ".join(str(text) for text in texts), []
 
 
+def _mix(texts: object) -> tuple[object, list[Problem]]:
+    """Kinds of requests of a command line, given several times or with commas between them."""
+    if not isinstance(texts, list | tuple):
+        return texts, []
+    return [kind for text in texts for kind in split_mix(str(text))], []
+
+
 _PAIRS: Final[Mapping[str, Callable[[object], tuple[object, list[Problem]]]]] = {
     "topology_options": _pairs,
     "links": _links,
     "nodes": _nodes,
     "forward": _texts,
     "reverse": _texts,
+    "mix": _mix,
 }
 """What reads options of a command line that may be repeated."""
 

@@ -111,6 +111,9 @@ def _anchored(data: Mapping[str, object], folder: Path) -> dict[str, object]:
     environment = data.get("app_environment")
     if isinstance(environment, str) and not environment.startswith(("/", "~")):
         data = {**data, "app_environment": str((folder / environment).absolute())}
+    load = data.get("load")
+    if isinstance(load, Mapping) and "arrivals" in load:
+        data["load"] = {**load, "arrivals": _anchored_files(load["arrivals"], folder)}
     topology = data.get("topology")
     if not isinstance(topology, str):
         return dict(data)

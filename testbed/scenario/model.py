@@ -18,21 +18,16 @@ from testbed.scenario import notation
 from testbed.scenario.checked import Checked
 from testbed.scenario.expectation import parse_expectation
 from testbed.scenario.impairments import Trace
+from testbed.scenario.load import DEFAULT_REQUESTS, Load
 from testbed.scenario.nodes import NodeSettings
 from testbed.scenario.probes import ProbeSet, parse_probes
 from testbed.scenario.servers import MODELS, MOST_WORKERS, SERVERS, ServerModel, speaking
 
 LinkBackend = Literal["auto", "kernel", "relay"]
-Arrivals = Literal["periodic", "poisson"]
 DirectionName = Literal["forward", "reverse"]
 DIRECTIONS: Final[tuple[DirectionName, ...]] = ("forward", "reverse")
 HttpVersion = Literal["1.1", "2"]
 IpVersion = Literal[4, 6]
-
-DEFAULT_REQUESTS = 100
-"""How many requests are made when neither a number nor a duration is asked for: every load is
-bounded.
-"""
 
 DEFAULT_BACKLOG = 100
 """Hypercorn's own."""
@@ -195,104 +190,6 @@ class Link(Way, frozen=True, kw_only=True, forbid_unknown_fields=True):
         return self.forward if direction == "forward" else self.reverse
 
 
-class Load(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What the clients ask for.
-
-    With `rate` the loop is open: requests start when they are due, whatever became of the earlier
-    ones, and latency counts from that intended start (no coordinated omission). Without it the loop
-    is closed: each of `users` sends its next request when the last one is answered.
-    """
-
-    _quantities: ClassVar[Mapping[str, Callable[[str], Any]]] = {
-        "rate": units.parse_event_rate_per_s,
-        "duration": units.parse_time_ns,
-        "body": units.parse_size_bytes,
-        "timeout": units.parse_time_ns,
-        "read_rate": units.parse_capacity_bit_s,
-        "write_rate": units.parse_capacity_bit_s,
-    }
-
-    users: int = 1
-    """Concurrent users of each client host; in an open loop not used."""
-    rate: str | None = None
-    """Requests per time and client host, open loop: ``200/s``."""
-    arrivals: Arrivals = "poisson"
-    """How open-loop starts are spaced."""
-    requests: int | None = None
-    """Requests of each client host in all."""
-    duration: str | None = None
-    """How long new requests are started; whichever of `requests` and `duration` ends first, ends
-    the load.
-    """
-    method: str = "GET"
-    path: str = "/"
-    """Path and query, beginning with a slash."""
-    body: str | None = None
-    """Size of the request's body: ``64kB``; made of a repeated pattern."""
-    timeout: str = "30s"
-    """Limit on each phase of a request (connect, write, read, pool), as in httpx."""
-    read_rate: str | None = None
-    """How fast each connection is read at most, ``100kbit``; None: as fast as data comes."""
-    write_rate: str | None = None
-    """How fast each connection is written to at most, ``100kbit``; None: as fast as it takes."""
-    new_connections: bool = False
-    """A new connection for each request, instead of connections that are kept and used again."""
-
-    def _problems(self, wrong: Set[str]) -> list[Problem]:
-        problems = []
-        for name in ("users", "requests"):
-            value = getattr(self, name)
-            if name not in wrong and value is not None and not 1 <= value < 2**63:
-                what = "must be at least 1" if value < 1 else "must be less than 2**63"
-                problems.append(Problem(name, f"{what} (got {shown(value)})"))
-        if "duration" not in wrong and self.duration is not None and self.duration_ns == 0:
-            problems.append(Problem("duration", f'must be greater than 0 (got "{self.duration}")'))
-        if "path" not in wrong and not self.path.startswith("/"):
-            problems.append(Problem("path", f'must begin with "/" (got {shown(self.path)})'))
-        if "method" not in wrong and not (self.method.isascii() and self.method.isalpha()):
-            problems.append(
-                Problem("method", f"expected an HTTP method (got {shown(self.method)})")
-            )
-        return problems
-
-    @property
-    def request_limit(self) -> int | None:
-        """Requests of each client host; the default where neither number nor duration is set."""
-        if self.requests is None and self.duration is None:
-            return DEFAULT_REQUESTS
-        return self.requests
-
-    @property
-    def rate_per_s(self) -> float | None:
-        """Open-loop requests per second of each client host; None in a closed loop."""
-        return None if self.rate is None else units.parse_event_rate_per_s(self.rate)
-
-    @property
-    def duration_ns(self) -> int | None:
-        """Duration in nanoseconds, or None where not set."""
-        return None if self.duration is None else units.parse_time_ns(self.duration)
-
-    @property
-    def timeout_ns(self) -> int:
-        """Limit on each phase in nanoseconds."""
-        return units.parse_time_ns(self.timeout)
-
-    @property
-    def body_bytes(self) -> int:
-        """Size of the request's body in bytes; 0 for none."""
-        return 0 if self.body is None else units.parse_size_bytes(self.body)
-
-    @property
-    def read_rate_bit_s(self) -> int | None:
-        """Most bits per second that each connection is read with; None: not limited."""
-        return None if self.read_rate is None else units.parse_capacity_bit_s(self.read_rate)
-
-    @property
-    def write_rate_bit_s(self) -> int | None:
-        """Most bits per second that each connection is written with; None: not limited."""
-        return None if self.write_rate is None else units.parse_capacity_bit_s(self.write_rate)
-
-
 class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One experiment, complete but for the seed, which a run draws and records when it is None."""
 
@@ -405,3 +302,14 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
         if "app" not in wrong and not self.app:
             problems.append(Problem("app", "expected a name or module:attribute (got nothing)"))
         return problems
+
+
+__all__ = [
+    "DEFAULT_REQUESTS",
+    "DIRECTIONS",
+    "Link",
+    "LinkBackend",
+    "Load",
+    "Scenario",
+    "Way",
+]

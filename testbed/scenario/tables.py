@@ -1,6 +1,6 @@
-"""Files that a link setting names: distributions of delay, traces of capacity.
+"""Files that a setting names: distributions of delay, traces of capacity, times of requests.
 
-Both are formats of others: iproute2's ``*.dist`` and Mahimahi's packet delivery traces.
+The first two are formats of others: iproute2's ``*.dist`` and Mahimahi's packet delivery traces.
 """
 
 from __future__ import annotations
@@ -12,9 +12,12 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from testbed.errors import QuantityError, shown
 from testbed.scenario.impairments import Trace
 from testbed.scenario.names import did_you_mean
+from testbed.units import parse_time_ns
 
 DISTRIBUTION_SCALE: Final = 8192
 """An entry of so much is one standard deviation (NETEM_DIST_SCALE,
@@ -23,6 +26,7 @@ MAX_DISTRIBUTION_ENTRIES: Final = 16384
 """NETEM_DIST_MAX, include/uapi/linux/pkt_sched.h."""
 MAX_OPPORTUNITIES: Final = 1_000_000
 """In one period: two minutes at 100 Mbit/s."""
+MAX_SEND_TIMES: Final = 1_000_000
 _MAX_FILE_BYTES: Final = 16_000_000
 _TRACES: Final = Path(__file__).resolve().parent / "traces"
 _TIME: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -107,6 +111,66 @@ def _trace(path: Path, _identity: tuple[int, ...]) -> tuple[int, ...]:
     if not times or times[-1] == 0:
         raise QuantityError(f"{path}: expected at least one time after 0 ms (got none)")
     return tuple(times)
+
+
+def read_send_times(file: str) -> tuple[int, ...]:
+    """When requests are due, in ns from the start of the load, ascending.
+
+    One time a line with its unit, ``1.25s``; two requests may have the same. Empty lines and those
+    that begin with # are left out.
+
+    Raises:
+        QuantityError: no such file, or it is none in this format; with the line.
+    """
+    path = _file(file, "a file of times")
+    return _send_times(path, _identity(path))
+
+
+@lru_cache(maxsize=4)
+def _send_times(path: Path, _identity: tuple[int, ...]) -> tuple[int, ...]:
+    times: list[int] = []
+    for number, line in enumerate(_text(path).splitlines(), start=1):
+        word = line.strip()
+        if not word or word.startswith("#"):
+            continue
+        try:
+            due_ns = parse_time_ns(word)
+        except QuantityError as error:
+            raise QuantityError(f"{path}:{number}: {error}") from error
+        if times and due_ns < times[-1]:
+            raise QuantityError(
+                f"{path}:{number}: expected times that do not go back (got {word} after "
+                f"{times[-1]} ns)"
+            )
+        times.append(due_ns)
+        if len(times) > MAX_SEND_TIMES:
+            raise QuantityError(f"{path}:{number}: expected at most {MAX_SEND_TIMES} times")
+    if not times:
+        raise QuantityError(f"{path}: expected at least one time (got none)")
+    return tuple(times)
+
+
+def describe_send_times(file: str) -> SendTimes:
+    """What is in a file of times.
+
+    Raises:
+        QuantityError: as `read_send_times`.
+    """
+    times = read_send_times(file)
+    digest = hashlib.sha256(_bytes(Path(file).expanduser())).hexdigest()
+    return SendTimes(file=file, times=len(times), last_ns=times[-1], sha256=digest)
+
+
+class SendTimes(msgspec.Struct, frozen=True, kw_only=True):
+    """A trace of arrivals."""
+
+    file: str
+    times: int
+    """How many requests."""
+    last_ns: int
+    """When the last one is due, from the start of the load."""
+    sha256: str
+    """Of the file."""
 
 
 def read_distribution(file: str) -> tuple[int, ...]:

@@ -387,3 +387,23 @@ def test_every_command_is_documented() -> None:
     group = typer.main.get_command(cli.app)
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         assert command.help, name
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--loss", "1%", "--loss", "2%"], "--loss is given twice; it has one value"),
+        (["--seed=1", "--users", "3", "--seed=1", "--seed=1"], "--seed is given 3 times"),
+    ],
+)
+def test_an_option_with_one_value_is_given_once(words: list[str], said: str) -> None:
+    ended = call("run", "single_bottleneck", *words)
+    assert ended.exit_code == EXIT_WRONG_REQUEST
+    assert said in ended.stderr
+
+
+def test_an_option_that_may_be_repeated_may_be() -> None:
+    ended = call("run", "dumbbell", "--mix", "3 GET /", "--mix", "1 GET x", "--tls", "--tls")
+    assert ended.exit_code == EXIT_WRONG_REQUEST
+    assert ended.stderr.count("--") == 1
+    assert "--mix: expected WEIGHT METHOD PATH" in ended.stderr

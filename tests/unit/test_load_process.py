@@ -15,6 +15,7 @@ import pytest
 from testbed.load.arrivals import schedule
 from testbed.load.identity import identity
 from testbed.scenario import Load
+from testbed.scenario.load import Client
 from tests.unit.processes import client, run_load, server, wait_for, write_app
 
 STOP_S = 10.0
@@ -295,10 +296,11 @@ def test_answer_that_is_cut_short(tmp_path: Path) -> None:
         assert (exchange.status, exchange.response_bytes) == (200, 10)
 
 
-def test_requests_beyond_the_connections_wait_in_the_pool(tmp_path: Path) -> None:
-    asked = Load(rate="100/s", arrivals="periodic", requests=3, timeout="500ms")
+@pytest.mark.parametrize("made_by", ["httpx", "httpx2"])
+def test_requests_beyond_the_connections_wait_in_the_pool(tmp_path: Path, made_by: Client) -> None:
+    asked = Load(rate="100/s", arrivals="periodic", requests=3, pool_timeout="500ms", connections=1)
     with server(tmp_path, write_app(tmp_path, TRICKLE)) as app:
-        load = run_load(tmp_path, asked, [app.url], open_loop_connections=1)
+        load = run_load(tmp_path, asked, [app.url])
     first, *others = load.http()
     assert first.failure is None
     assert [other.failure for other in others] == ["PoolTimeout"] * 2

@@ -15,10 +15,13 @@ import pytest
 import trio
 
 from testbed.analysis.decode.syscalls import DecodedSyscalls
+from testbed.errors import MachineError
 from testbed.events.http import HttpExchange
 from testbed.live.certificates import Certificates
 from testbed.probes.http import ConnectionBackend
+from testbed.probes.http_library import check_client, library
 from testbed.scenario import Load
+from testbed.scenario.load import Client
 from testbed.scenario.model import HttpVersion
 from tests.unit.processes import Server, run_load, server
 
@@ -27,6 +30,7 @@ COMBINATIONS = pytest.mark.parametrize(
     [("1.1", False), ("1.1", True), ("2", False), ("2", True)],
     ids=["1.1", "1.1-tls", "2", "2-tls"],
 )
+CLIENTS = pytest.mark.parametrize("made_by", ["httpx", "httpx2"])
 HEADERS = """
 import json
 async def app(scope, receive, send):
@@ -50,10 +54,13 @@ def speaking(
         yield child, {"http": http, "ca_pem": None if run is None else run.ca_pem}
 
 
+@CLIENTS
 @COMBINATIONS
-def test_23_requests_and_where_they_are(tmp_path: Path, http: HttpVersion, *, tls: bool) -> None:
+def test_23_requests_and_where_they_are(
+    tmp_path: Path, http: HttpVersion, made_by: Client, *, tls: bool
+) -> None:
     with speaking(tmp_path, "hello", http, tls=tls) as (app, told):
-        load = run_load(tmp_path, Load(users=4, requests=23), [app.url], **told)
+        load = run_load(tmp_path, Load(users=4, requests=23, client=made_by), [app.url], **told)
         app.process.terminate()
         app.exit_code()
     found = load.http()
@@ -104,10 +111,13 @@ def check_places(found: list[HttpExchange], system_calls: DecodedSyscalls, *, sh
             assert one.started_ns < last["ended_ns"][0] <= one.ended_ns
 
 
+@CLIENTS
 @COMBINATIONS
-def test_a_new_connection_for_each_request(tmp_path: Path, http: HttpVersion, *, tls: bool) -> None:
+def test_a_new_connection_for_each_request(
+    tmp_path: Path, http: HttpVersion, made_by: Client, *, tls: bool
+) -> None:
     with speaking(tmp_path, "hello", http, tls=tls) as (app, told):
-        asked = Load(users=4, requests=46, new_connections=True)
+        asked = Load(users=4, requests=46, new_connections=True, client=made_by)
         load = run_load(tmp_path, asked, [app.url], **told)
         app.process.terminate()
         app.exit_code()
@@ -133,11 +143,12 @@ def test_headers_and_scope(tmp_path: Path, http: HttpVersion, *, tls: bool) -> N
     assert "traceparent" in names
 
 
+@CLIENTS
 @COMBINATIONS
-def test_bodies_both_ways(tmp_path: Path, http: HttpVersion, *, tls: bool) -> None:
+def test_bodies_both_ways(tmp_path: Path, http: HttpVersion, made_by: Client, *, tls: bool) -> None:
     with speaking(tmp_path, "upload", http, tls=tls) as (app, told):
         # One user: httpcore 1.0 stalls where HTTP/2 streams that share a connection upload.
-        asked = Load(users=1, requests=6, method="POST", body="200kB")
+        asked = Load(users=1, requests=6, method="POST", body="200kB", client=made_by)
         load = run_load(tmp_path, asked, [app.url], **told)
         app.process.terminate()
         app.exit_code()
@@ -163,10 +174,11 @@ def test_reading_and_writing_keep_to_their_rates_below_tls(
     assert exchange.ended_ns - exchange.started_ns >= 360_000_000
 
 
-def test_a_certificate_that_is_not_believed_is_an_outcome(tmp_path: Path) -> None:
+@CLIENTS
+def test_a_certificate_that_is_not_believed_is_an_outcome(tmp_path: Path, made_by: Client) -> None:
     with speaking(tmp_path, "hello", "1.1", tls=True) as (app, told):
         told["ca_pem"] = Certificates().ca_pem
-        load = run_load(tmp_path, Load(requests=23), [app.url], **told)
+        load = run_load(tmp_path, Load(requests=23, client=made_by), [app.url], **told)
         app.process.terminate()
         app.exit_code()
     found = load.http()
@@ -184,7 +196,8 @@ def test_a_server_without_tls_is_an_outcome(tmp_path: Path) -> None:
     assert {exchange.failure for exchange in load.http()} <= {"ConnectError", "ReadError"}
 
 
-def test_places_know_what_tls_has_not_read_yet() -> None:
+@CLIENTS
+def test_places_know_what_tls_has_not_read_yet(made_by: Client) -> None:
     """The private attributes of httpcore's and trio's streams that exact places need."""
     run = Certificates()
     descriptor = run.issue(["127.0.0.1"], None)
@@ -204,7 +217,7 @@ def test_places_know_what_tls_has_not_read_yet() -> None:
                 await stream.aclose()
 
             nursery.start_soon(answer)
-            backend = ConnectionBackend()
+            backend = ConnectionBackend(library(made_by))
             plain = await backend.connect_tcp(*address)
             encrypted = await plain.start_tls(believing, "127.0.0.1")
             inner = getattr(encrypted, "_stream")  # noqa: B009 - private, and meant to be
@@ -214,3 +227,16 @@ def test_places_know_what_tls_has_not_read_yet() -> None:
         return found
 
     assert trio.run(attempt)
+
+
+def test_a_client_that_is_not_installed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_none(name: str) -> None:
+        return None
+
+    check_client("httpx2")
+    monkeypatch.setattr("testbed.probes.http_library.find_spec", find_none)
+    with pytest.raises(MachineError) as caught:
+        check_client("httpx2")
+    assert caught.value.exit_code == 3
+    assert "the library httpx2 is not installed; get it with: " in str(caught.value)
+    assert "-m pip install 'asgi-testbed[httpx2]'" in str(caught.value)

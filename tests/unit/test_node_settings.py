@@ -1,130 +1,90 @@
-"""Rule: settings of nodes mean the same through the command line, a file and Python; each wrong one
-is named at its place; and what a node gets is its name's over its role's.
-"""
+"""Rule: what a `Topo` says of a node is done, refused or warned of, and never passed over."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from testbed.errors import EXIT_WRONG_REQUEST, ScenarioError
-from testbed.network.plan import make_plan
-from testbed.scenario import Scenario
-from testbed.scenario.build import build_scenario
-from testbed.scenario.file import as_toml, read_scenario
-from testbed.scenario.nodes import NodeSettings
-from tests.unit.test_four_doors import Router
-
-RMEM = "4096 16384 65536"
-WANTED = NodeSettings(descriptors=64, sysctls={"net.ipv4.tcp_rmem": RMEM, "net.ipv4.tcp_sack": "0"})
-TEXT = f"descriptors 64, net.ipv4.tcp_rmem {RMEM}, net.ipv4.tcp_sack=0"
-FILE = f"""
-topology = "dumbbell"
-[nodes.server]
-descriptors = 64
-[nodes.server.sysctls]
-"net.ipv4.tcp_rmem" = "{RMEM}"
-"net.ipv4.tcp_sack" = "0"
-"""
+from testbed.network.topology import Topo
+from tests.unit.plans import pair, plan_of, problems_of
 
 
-def read(folder: Path, text: str) -> Scenario:
-    path = folder / "scenario.toml"
-    path.write_text(text)
-    return read_scenario(path)
+class NAT:
+    """As mininet.nodelib has one."""
 
 
-def test_all_doors_give_the_same(tmp_path: Path) -> None:
-    words: dict[str, Any] = {"nodes": [f"server: {TEXT}"]}
-    apart: dict[str, Any] = {"nodes": [f"server: {part}" for part in TEXT.split(", ")]}
-    python: dict[str, Any] = {"nodes": {"server": TEXT}}
-    tables: dict[str, Any] = {
-        "nodes": {"server": {"descriptors": 64, "sysctls": dict(WANTED.sysctls)}}
-    }
-    found = [
-        build_scenario("dumbbell", words, spelling="command line"),
-        build_scenario("dumbbell", apart, spelling="command line"),
-        build_scenario("dumbbell", python),
-        build_scenario("dumbbell", tables),
-        read(tmp_path, FILE),
-        read(tmp_path, f'topology = "dumbbell"\n[nodes]\nserver = "{TEXT}"\n'),
-        Scenario(topology="dumbbell", nodes={"server": WANTED}),
+class Cache:
+    def config(self, **_params: Any) -> None:
+        """Would start something."""
+
+
+class PlainHost(Cache):
+    """What it inherits is named."""
+
+
+def with_node(**info: Any) -> Any:
+    """a, x, b at one switch."""
+
+    def build(topo: Topo) -> None:
+        topo.addSwitch("s1")
+        for name in ("a", "x", "b"):
+            topo.addHost(name, **(info if name == "x" else {}))
+            topo.addLink(name, "s1")
+
+    return build
+
+
+def test_address_translation_is_refused() -> None:
+    assert problems_of(with_node(cls=NAT)) == [
+        "node x: cls: NAT translates addresses, which no node does here; with "
+        'role="router" and without NAT it joins both sides'
     ]
-    assert [one.nodes for one in found] == [{"server": WANTED}] * 7
-    assert read(tmp_path, as_toml(found[-1])) == found[-1]
-
-
-def test_options_go_over_a_file_setting_by_setting(tmp_path: Path) -> None:
-    path = tmp_path / "scenario.toml"
-    path.write_text(FILE)
-    options: dict[str, Any] = {"nodes": ["server: descriptors 128", "client: net.ipv4.tcp_sack 0"]}
-    found = build_scenario(path, options, spelling="command line").nodes
-    assert found == {
-        "server": NodeSettings(descriptors=128, sysctls=WANTED.sysctls),
-        "client": NodeSettings(sysctls={"net.ipv4.tcp_sack": "0"}),
-    }
-
-
-def test_whole_numbers_and_blanks_are_what_the_kernel_shows() -> None:
-    settings = NodeSettings(sysctls={"net.ipv4.tcp_sack": 0, "net.ipv4.tcp_rmem": " 1\t2  3 "})
-    assert settings.sysctl_texts == {"net.ipv4.tcp_sack": "0", "net.ipv4.tcp_rmem": "1 2 3"}
 
 
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("info", "warnings"),
     [
-        ("descriptors 31", "must lie in 32..1048576 (got 31)"),
-        ("descriptors many", 'expected a whole number (got "many")'),
-        ("descriptors", "expected SETTING VALUE, SETTING VALUE"),
-        ("descriptors 64, descriptors 65", "expected SETTING VALUE, SETTING VALUE"),
-        ("kernel.pid_max 5", "expected SETTING VALUE, SETTING VALUE"),
-        ("net.ipv4/tcp_sack 0", "expected a sysctl of a network namespace"),
-        ("net.ipv4.tcp_sack 0, net.ipv4.tcp_sack 1", "expected SETTING VALUE, SETTING VALUE"),
-        ("", "expected SETTING VALUE, SETTING VALUE"),
+        ({}, ()),
+        ({"cpu": 0.5}, ("node x: cpu has no effect here: hosts have no share of the CPU",)),
+        ({"cls": Cache}, ("node x: Cache.config is not called: what it does to the host is miss",)),
+        ({"cls": PlainHost}, ("node x: Cache.config is not called: what it does to the host is ",)),
+        ({"cls": Cache, "role": "router"}, ()),
+        ({"defaultRoute": "via 10.0.0.9"}, ()),
     ],
 )
-def test_a_wrong_text_is_named_at_its_place(text: str, message: str) -> None:
-    for options, spelling, place in (
-        ({"nodes": [f"server: {text}"]}, "command line", "--nodes server"),
-        ({"nodes": {"server": text}}, "python", 'nodes["server"'),
-    ):
-        with pytest.raises(ScenarioError) as caught:
-            build_scenario("dumbbell", options, spelling=spelling)  # type: ignore[arg-type]
-        [problem] = caught.value.problems
-        assert problem.message.startswith(message)
-        assert problem.where.startswith(place)
-        assert caught.value.exit_code == EXIT_WRONG_REQUEST
+def test_what_has_no_effect_is_warned_of(info: dict[str, Any], warnings: tuple[str, ...]) -> None:
+    found = plan_of(with_node(**info)).warnings
+    assert len(found) == len(warnings)
+    for text, start in zip(found, warnings, strict=True):
+        assert text.startswith(start)
 
 
-def test_a_node_has_its_own_over_its_role() -> None:
-    scenario = Scenario(
-        topology="t",
-        nodes={
-            "router": NodeSettings(sysctls={"net.ipv4.tcp_sack": 0, "net.ipv4.tcp_dsack": 0}),
-            "r1": NodeSettings(sysctls={"net.ipv4.tcp_sack": 1}),
-            "server": NodeSettings(descriptors=64),
-        },
-    )
-    plan = make_plan(Router(), scenario, "relay")
-    assert plan.node("r1").settings.sysctls == {"net.ipv4.tcp_sack": 1, "net.ipv4.tcp_dsack": 0}
-    assert plan.node("server").settings == NodeSettings(descriptors=64)
-    assert plan.node("client").settings == NodeSettings()
+def test_a_mac_address_of_the_node_is_its_first_interfaces() -> None:
+    plan = plan_of(with_node(mac="00:00:00:00:00:AB"))
+    assert [one.mac for one in plan.node("x").interfaces] == ["00:00:00:00:00:ab"]
+    assert [one.mac for one in plan.node("a").interfaces] == ["02:00:00:00:01:01"]
 
 
-def test_settings_of_nobody_are_refused_together() -> None:
-    nodes = {
-        "servr": NodeSettings(descriptors=64),
-        "r1": NodeSettings(descriptors=64),
-        "router": NodeSettings(descriptors=64),
-    }
-    with pytest.raises(ScenarioError) as caught:
-        make_plan(Router(), Scenario(topology="t", nodes=nodes), "relay")
-    nobody = "only servers and clients have processes to limit"
-    assert [str(problem) for problem in caught.value.problems] == [
-        'nodes."servr": the topology has no such node, and none of that role (it has: client, r1, '
-        'server, router); did you mean "server"?',
-        f'nodes."r1".descriptors: {nobody}',
-        f'nodes."router".descriptors: {nobody}',
+def test_a_mac_address_of_a_link_s_end_is_that_interfaces() -> None:
+    plan = plan_of(lambda topo: pair(topo, params2={"mac": "02:00:00:00:00:0b"}))
+    assert [one.mac for one in plan.node("b").interfaces] == ["02:00:00:00:00:0b"]
+
+
+@pytest.mark.parametrize("text", ["00:00:00:00:00", "01:00:5e:00:00:01", "zz:00:00:00:00:01"])
+def test_what_is_no_address_of_a_station(text: str) -> None:
+    assert problems_of(with_node(mac=text)) == [
+        "MAC address of x-eth0: expected the MAC address of one station, such as "
+        f'02:00:00:00:00:01 (got "{text}")'
+    ]
+
+
+def test_a_mac_address_twice() -> None:
+    def build(topo: Topo) -> None:
+        topo.addHost("a", mac="02:00:00:00:00:01")
+        topo.addHost("b", mac="02:00:00:00:00:01")
+        topo.addLink("a", "b")
+
+    assert problems_of(build) == [
+        "MAC address of b-eth0: 02:00:00:00:00:01 is another interface's as well"
     ]

@@ -69,6 +69,7 @@ def test_constraints_are_names_and_versions_only() -> None:
         *PROJECT["dependencies"],
         *(text for text in PROJECT["optional-dependencies"]["test"] if "asgi-testbed" not in text),
         *PROJECT["optional-dependencies"]["pytest"],
+        *PROJECT["optional-dependencies"]["httpx2"],
     ],
 )
 def test_everything_that_is_needed_is_pinned(text: str) -> None:

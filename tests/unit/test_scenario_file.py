@@ -150,7 +150,8 @@ def test_every_problem_is_told_at_once_in_the_order_of_the_file(folder: Path) ->
         "probes": "expected all, light, none, or names out of captures, samples, event_loop, asgi, "
         'syscall, tracepoints with commas between them (got "most")',
         "load.users": 'expected a whole number (got "four")',
-        "load.arrivals": 'expected "periodic" or "poisson" (got "poison"; did you mean "poisson"?)',
+        "load.arrivals": 'expected poisson, periodic or trace FILE (got "poison": "poison" is '
+        'not known here; did you mean "poisson"?)',
         "load.path": 'must begin with "/" (got "index.html")',
         "load.timeout": "expected a time with a unit (ns, us, ms, s, min), such as 20ms "
         "(got 30, without a unit)",

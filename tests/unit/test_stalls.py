@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from testbed.run import stalls
+from testbed.load.stalls import stalls
 from testbed.scenario import Load, Scenario
 
 UPLOADS = {"users": 4, "method": "POST", "body": "100kB"}
@@ -28,3 +28,8 @@ def test_uploads_that_share_a_connection(http: Any, load: dict[str, Any], *, war
     found = stalls(Scenario(topology="single_bottleneck", http=http, load=Load(**load)))
     assert (len(found) == 1) == warned
     assert all("--http 1.1" in text for text in found)
+
+
+def test_httpx2_does_not_stall() -> None:
+    load = Load(users=4, body="64kB", method="POST", client="httpx2")
+    assert stalls(Scenario(topology="single_bottleneck", http="2", load=load)) == []

@@ -94,10 +94,11 @@ def _http_request(process: str, node: str, exchange: HttpExchange) -> HttpReques
     }
     found = phases(exchange.started_ns, exchange.headers_ns, exchange.trace)
     made = milestones(exchange.trace)
+    first_ns = exchange.first_intended_ns
     return HttpRequest(
         process=process,
         node=node,
-        latency_ns=exchange.ended_ns - exchange.intended_ns,
+        latency_ns=exchange.ended_ns - (exchange.intended_ns if first_ns is None else first_ns),
         late_ns=exchange.started_ns - exchange.intended_ns,
         pool_wait_ns=found.pool_wait_ns,
         connect_ns=found.connect_ns,

@@ -35,6 +35,7 @@ Flags = npt.NDArray[np.bool_]
 SYN_BYTES: Final = 1
 """A SYN takes one sequence number before the first byte of the stream (RFC 9293, 3.4)."""
 _PREPARES: Final = Label("client prepares", "http", "work")
+_TRIED: Final = Label("earlier attempts and back-off", "http", "recovery")
 _FULL: Final = Label("send buffer full", "socket", "backpressure")
 
 
@@ -55,7 +56,8 @@ def journeys(found: Found) -> Journeys | None:
     asked = exchanges(found.evidence, connections)
     if asked is None:
         return None
-    tape = Tape(asked.intended_ns, asked.ended_ns)
+    tape = Tape(asked.begun_ns, asked.ended_ns)
+    tape.advance(asked.intended_ns, _TRIED, asked.retry)
     missing = _missing(found)
     if connections is None or calls is None:
         _by_application_alone(tape, asked)

@@ -31,6 +31,9 @@ class Exchanges:
     request_id: list[str]
     process: list[str]
     """Of the client."""
+    begun_ns: Int64
+    """When its journey begins: its intended start; of a retry, the first attempt's."""
+    retry: Flags
     intended_ns: Int64
     started_ns: Int64
     pool_until_ns: Int64
@@ -89,11 +92,14 @@ def exchanges(evidence: Evidence, connections: Connections | None) -> Exchanges 
     multiplexed = evidence.manifest.scenario.http == "2"
     if multiplexed:
         pool_until_ns = np.where(new, pool_until_ns, streams.connected_ns)
+    intended_ns, retry = _column(table, "intended_ns"), table["attempt"].to_numpy() > 0
     in_vain = (table["failure"] == "PoolTimeout").fill_null(False).to_numpy()
     return Exchanges(
         request_id=table["request_id"].to_list(),
         process=process,
-        intended_ns=_column(table, "intended_ns"),
+        begun_ns=np.where(retry, _column(table, "first_intended_ns"), intended_ns),
+        retry=retry,
+        intended_ns=intended_ns,
         started_ns=started_ns,
         pool_until_ns=np.where(in_vain, ended_ns, pool_until_ns),
         stream_until_ns=streams.until_ns if multiplexed else np.full(count, NONE, np.int64),

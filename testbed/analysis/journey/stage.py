@@ -20,8 +20,9 @@ Kind = Literal[
 
 work: somebody computes for it. transmission: its bits go onto a link, at the link's capacity.
 propagation: they are on the wire. queueing: it waits for others before it. recovery: it waits for a
-lost packet to be sent again. backpressure: it waits for a reader to make room. scheduling: it waits
-for a process, a task or the emulator to run. unexplained: nobody saw.
+lost packet to be sent again, or for attempts that failed. backpressure: it waits for a reader to
+make room. scheduling: it waits for a process, a task or the emulator to run. unexplained: nobody
+saw.
 """
 
 

@@ -29,7 +29,7 @@ _MOST_STAGES: Final = 12
 def journey_summary(found: Journeys) -> JourneySummary:
     """The summary of all journeys of completed requests."""
     asked, stages = found.exchanges, found.stages
-    latency = asked.ended_ns - asked.intended_ns
+    latency = asked.ended_ns - asked.begun_ns
     done = np.flatnonzero(~asked.failed)
     if not done.size:
         return JourneySummary(requests=0, explained_ratio=None, explained_requests_ratio=None)

@@ -2,37 +2,65 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 
 from testbed.analysis.metrics import reordering
 from testbed.analysis.metrics.intervals import peak_overlap
 from testbed.analysis.metrics.quantiles import quantiles
-from testbed.analysis.summary import Http, Quantiles
+from testbed.analysis.summary import Http, HttpKind, Quantiles
+from testbed.scenario.load_notation import Entry
 from testbed.units import NS_PER_S
 
 
-def http_summary(table: pl.DataFrame) -> Http:
+def http_summary(table: pl.DataFrame, entries: Sequence[Entry] = ()) -> Http:
     """The numbers of all requests.
 
-    Latency counts from the intended start: no coordinated omission.
+    Latency counts from the intended start, and over all attempts: no coordinated omission. Attempts
+    after which another one followed count as attempts only.
+
+    Args:
+        table: of HttpRequest.
+        entries: the kinds of the scenario's mix; none without a mix.
     """
-    done = table.filter(pl.col("failure").is_null())
-    failures = (
-        table.filter(pl.col("failure").is_not_null()).group_by("failure").len().sort("failure")
-    )
+    last = table.filter(~pl.col("retried"))
+    done = last.filter(pl.col("failure").is_null())
     span_ns = _span_ns(table)
     carried = int(done.select(pl.sum("request_bytes") + pl.sum("response_bytes")).item())
     return Http(
-        requests=table.height,
+        requests=last.height,
         completed=done.height,
-        failed=table.height - done.height,
-        failures={str(name): int(count) for name, count in failures.iter_rows()},
+        failed=last.height - done.height,
+        failures=_outcomes(last),
         latency_ns=quantiles(done["latency_ns"].to_numpy()),
         request_rate_per_s=done.height * NS_PER_S / span_ns if span_ns else None,
         goodput_bit_s=carried * 8 * NS_PER_S / span_ns if span_ns else None,
         late_ns=quantiles(table["late_ns"].to_numpy()),
         connections=int(table["new_connection"].sum()),
+        attempts=table.height,
+        retried=_outcomes(table.filter(pl.col("retried"))),
+        mix=[_kind(last, place, entries) for place in range(len(entries))],
+    )
+
+
+def _outcomes(table: pl.DataFrame) -> dict[str, int]:
+    """How often each failure came, by name."""
+    counts = table.drop_nulls("failure").group_by("failure").len().sort("failure")
+    return {str(name): int(count) for name, count in counts.iter_rows()}
+
+
+def _kind(last: pl.DataFrame, place: int, entries: Sequence[Entry]) -> HttpKind:
+    mine = last.filter(pl.col("entry") == place)
+    done = mine.filter(pl.col("failure").is_null())
+    return HttpKind(
+        kind=entries[place].text,
+        weight_ratio=entries[place].weight / sum(entry.weight for entry in entries),
+        requests=mine.height,
+        completed=done.height,
+        failed=mine.height - done.height,
+        latency_ns=quantiles(done["latency_ns"].to_numpy()),
     )
 
 

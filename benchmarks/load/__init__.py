@@ -1,0 +1,1 @@
+"""What our load generator costs, and how late it is: beside a bare loop of httpx's, pairwise."""
