@@ -16,6 +16,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import anyio
+import anyio.lowlevel
 
 Message = dict[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -89,6 +90,9 @@ async def _answer(send: Send, status: int, body: bytes) -> None:
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
+    # anyio imports what it needs of the event loop at its first use; with many connections there
+    # may be no descriptor left for that.
+    await anyio.lowlevel.checkpoint()
     while True:
         message = await receive()
         await send({"type": message["type"] + ".complete"})

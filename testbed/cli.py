@@ -157,6 +157,7 @@ def run(
     forward: options.Forward = None,
     reverse: options.Reverse = None,
     links: options.Links = None,
+    nodes: options.Nodes = None,
     congestion_control: options.CongestionControl = None,
     link_backend: options.LinkBackend = None,
     seed: options.Seed = None,

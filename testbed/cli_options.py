@@ -360,6 +360,16 @@ Links = Annotated[
         SOME,
     ),
 ]
+Nodes = Annotated[
+    list[str] | None,
+    _option(
+        "--nodes",
+        "NODE: SETTINGS",
+        "Of a node, or of all of a role: 'server: descriptors 64', "
+        "'client: net.ipv4.tcp_rmem 4096 16384 65536'; may be repeated.",
+        RUN,
+    ),
+]
 Out = Annotated[
     Path | None,
     _option("--out", "DIR", "Folder of the recording.  (default: runs/UTC_TIME-TOPOLOGY)", OUT),

@@ -20,6 +20,7 @@ TOOLS: Final = {
     "sysctl": "procps",
     "nsenter": "util-linux",
     "setpriv": "util-linux",
+    "prlimit": "util-linux",
     "mnexec": "mininet",
     "ifconfig": "net-tools",
     "dumpcap": "wireshark-common",

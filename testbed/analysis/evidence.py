@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import polars as pl
 
 from testbed.analysis.captures import CaptureInterface, Packets, read_capture
 from testbed.analysis.decode.counters import decode_ip, decode_nic, decode_tcp_counters
+from testbed.analysis.decode.descriptors import decode_descriptors
 from testbed.analysis.decode.event_loop import decode_event_loop
 from testbed.analysis.decode.exchanges import asgi_tables, http_table, read_exchanges
 from testbed.analysis.decode.link import link_records
@@ -41,6 +42,17 @@ from testbed.recording.segments import Segment
 
 Times = npt.NDArray[np.int64]
 _Decoded = TypeVar("_Decoded")
+_SAMPLED: Final = (
+    "inet_diag",
+    "qdisc",
+    "link_names",
+    "snmp",
+    "netstat",
+    "dev",
+    "snmp6",
+    "descriptors",
+)
+"""What frames a sampler's segment holds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +88,8 @@ class Evidence:
     cut_logs: set[str] = field(default_factory=set)
     """Links whose log ends in the middle of a record."""
     tables: dict[str, pl.DataFrame] = field(default_factory=dict)
-    """nic qdisc ip tcp tcp_counters socket syscall connections event_loop asgi asgi_calls http
-    kernel_events softirqs receive_path wake_ups; those that were seen."""
+    """nic qdisc ip tcp tcp_counters socket descriptors syscall connections event_loop asgi
+    asgi_calls http kernel_events softirqs receive_path wake_ups; those that were seen."""
     lost_trace_events: int | None = None
     """Events that the rings of the tracepoints lost; None: not known, or nothing was traced."""
     qdisc_bounds: pl.DataFrame | None = None
@@ -190,10 +202,7 @@ def _relay(segments: list[Segment], evidence: Evidence) -> None:
 
 
 def _sampler(segments: list[Segment], evidence: Evidence) -> None:
-    kinds: dict[str, Samples] = {
-        name: Samples()
-        for name in ("inet_diag", "qdisc", "link_names", "snmp", "netstat", "dev", "snmp6")
-    }
+    kinds: dict[str, Samples] = {name: Samples() for name in _SAMPLED}
     for segment in segments:
         try:
             for frame in segment.frames():
@@ -222,6 +231,11 @@ def _sampler(segments: list[Segment], evidence: Evidence) -> None:
             evidence.tables[name] = table
         else:
             evidence.missing[name] = why
+    descriptors, unseen = decode_descriptors(kinds["descriptors"])
+    if descriptors.height:
+        evidence.tables["descriptors"] = descriptors
+    else:
+        evidence.missing["descriptors"] = unseen or why
     qdisc = kinds["qdisc"]
     evidence.qdisc_bounds = pl.DataFrame(
         {

@@ -23,9 +23,11 @@ from testbed.analysis.layer_syscall import syscall_aspects
 from testbed.analysis.layer_tcp import counted, tcp_aspects
 from testbed.analysis.links import N_REORDERED, changed_packets, sequence_of
 from testbed.analysis.metrics import asgi, http, reordering, socket
+from testbed.analysis.metrics.descriptors import nearest_to_limit
 from testbed.analysis.metrics.event_loop import loop_load
 from testbed.analysis.metrics.intervals import held_ns, peak_overlap
 from testbed.analysis.metrics.quantiles import nearest_rank
+from testbed.analysis.paths import path_order
 from testbed.analysis.summary import Layer
 from testbed.analysis.tracing import figures as traced_by
 from testbed.analysis.transits import Transit
@@ -48,9 +50,14 @@ def _layer(name: str, found: Found) -> Layer:
     if aspects is None:
         why = found.evidence.missing.get(name, f"nothing of the layer {name} is in the recording")
         return Layer(status="not observed", reason=why)
+    reasons = [probe.reason]
+    if name == "socket" and found.table("descriptors") is None:
+        reasons.append(
+            f"descriptors in use: {found.evidence.missing.get('descriptors', 'unknown')}"
+        )
     return Layer(
         status="observed",
-        reason=probe.reason,
+        reason="; ".join(filter(None, reasons)),
         loss=aspects.loss,
         reordering=aspects.reordering,
         backpressure=aspects.backpressure,
@@ -224,7 +231,8 @@ def _ip(found: Found) -> Aspects | None:
     }
     loss["drop_reasons"] = traced_by.drops_in(found.evidence.tables, found.evidence.missing, "ip")
     loss["in_checksum_error_packets"] = _optional_increase(table, "in_checksum_errors")
-    return Aspects(loss, None, {"in_ce_packets": _optional_increase(table, "in_ce_packets")})
+    pressure = {"in_ce_packets": _optional_increase(table, "in_ce_packets")}
+    return Aspects(loss, path_order(found.hosts), pressure)
 
 
 def _optional_increase(table: pl.DataFrame, column: str) -> int | None:
@@ -248,6 +256,12 @@ def _socket(found: Found) -> Aspects | None:
     receive = ("receive_allocated_bytes", "receive_buffer_bytes")
     send = ("send_allocated_bytes", "send_buffer_bytes")
     connections = table.filter(pl.col("state") != "LISTEN")
+    use = nearest_to_limit(found.table("descriptors"))
+    descriptors: dict[str, Any] = {
+        "descriptors_in_use_most": use.open_descriptors if use else None,
+        "descriptor_limit": use.soft_limit if use else None,
+        "descriptors_in_use_most_process": use.process if use else None,
+    }
     return Aspects(
         {
             "dropped_packets": socket.dropped_packets(table),
@@ -258,6 +272,7 @@ def _socket(found: Found) -> Aspects | None:
         },
         None,
         {
+            **(descriptors if use and use.is_near else {}),
             "peak_receive_fill_ratio": socket.peak_fill_ratio(table, *receive),
             "time_receive_full_ns": socket.time_full_ns(table, *receive),
             "peak_unread_bytes": connections["receive_queue"].max(),
@@ -266,6 +281,7 @@ def _socket(found: Found) -> Aspects | None:
             "peak_unacknowledged_bytes": connections["send_queue"].max(),
             "peak_accept_queue_connections": socket.peak_accept_queue(table),
             "time_accept_queue_full_ns": socket.accept_queue_full_ns(table),
+            **descriptors,
         },
     )
 

@@ -1,4 +1,4 @@
-"""Socket: buffer memory (inet_diag, SK_MEMINFO) and accept queues."""
+"""Socket: buffer memory (inet_diag, SK_MEMINFO), accept queues, descriptors of processes."""
 
 from __future__ import annotations
 
@@ -28,3 +28,15 @@ class SocketSample(msgspec.Struct, frozen=True, kw_only=True):
     backlog_bytes: int | None
     """Packets that came while the socket was locked."""
     dropped_packets: int | None
+
+
+class DescriptorSample(msgspec.Struct, frozen=True, kw_only=True):
+    """Open file descriptors of one process (/proc/PID/fd) against its limit (RLIMIT_NOFILE)."""
+
+    t_ns: int
+    node: str
+    process: str
+    open_descriptors: int
+    """Of files, pipes and sockets alike: past the limit none of them can be had."""
+    soft_limit: int | None
+    """None: it has no limit."""

@@ -185,6 +185,7 @@ class Experiment:
         self._note(probes=self._probe_records(plan))
         wait_until_up(plan)
         clients.wait_until_ready(self._stopped)
+        workload.note_limits(processes, plan)
         return clients
 
     def _load(self, clients: workload.Clients, links: LinkControl) -> None:

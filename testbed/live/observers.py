@@ -21,7 +21,7 @@ from testbed.network.plan import NetworkPlan
 from testbed.network.relay.config import LinkConfig, RelayAnswer, RelayConfig, TapEnd
 from testbed.network.tools import find_tool
 from testbed.probes.link import READY_WORD, CaptureFile, buffer_mib, dumpcap_argv, send_markers
-from testbed.probes.sampler import SampledNode, SamplerAnswer, SamplerConfig
+from testbed.probes.sampler import SampledNode, SampledProcess, SamplerAnswer, SamplerConfig
 from testbed.recording.layout import Layout, create_partial, partial
 from testbed.recording.manifest import ProbeRecord
 from testbed.sandbox.netns import of_node, of_process, visiting
@@ -109,13 +109,13 @@ def end_relay(processes: Processes) -> None:
 def start_sampler(
     processes: Processes, layout: Layout, network: Network, interval_ns: int
 ) -> ManagedProcess:
-    """Starts the sampler over all nodes."""
+    """Starts the sampler over all nodes, and over the servers and clients that were started."""
     descriptor = create_partial(layout.segment("sampler"))
     nodes = [
         SampledNode(
             name=node.name,
             namespace=of_node(node.name),
-            sockets=node.role not in ("router", "switch"),
+            sockets=node.role in ("client", "server"),
         )
         for node in network.plan.nodes
     ]
@@ -124,8 +124,17 @@ def start_sampler(
             name=WIRES, namespace=of_process(os.getpid()), sockets=False, counters=False
         )
         nodes.append(here)
+    applications = [
+        SampledProcess(name=one.name, node=one.node, process_id=one.popen.pid)
+        for kind in ("server", "load")
+        for one in processes.of_kind(kind)
+    ]
     config = SamplerConfig(
-        nodes=nodes, interval_ns=interval_ns, segment_fd=descriptor, ip=network.plan.ip
+        nodes=nodes,
+        processes=applications,
+        interval_ns=interval_ns,
+        segment_fd=descriptor,
+        ip=network.plan.ip,
     )
     return processes.start(
         "sampler",
@@ -283,7 +292,7 @@ def probe_records(
         _record("qdisc", sampled, ["rtnetlink RTM_GETQDISC"], off),
         _record("ip", sampled, ip_sources, off),
         _record("tcp", bool(tcp_sources), tcp_sources, off),
-        _record("socket", sampled, ["inet_diag SK_MEMINFO"], off),
+        _record("socket", sampled, ["inet_diag SK_MEMINFO", "/proc/PID/fd"], off),
         _record("syscall", chosen.syscall, ["trio socket"], off),
         _record("event_loop", chosen.event_loop, loops, off),
         _record("asgi", chosen.asgi, ["ASGI middleware"], off),

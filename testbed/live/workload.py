@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import select
 import socket
 import sys
@@ -14,14 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from testbed.errors import Interrupted, ProcessError
+from testbed.errors import Interrupted, MachineError, ProcessError, ReadBackError
 from testbed.live.config import LiveConfig
 from testbed.live.orders import Orders
 from testbed.live.privileges import server_user, without_privileges
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.load.config import LoadConfig
 from testbed.load.share import Share
-from testbed.network.plan import NetworkPlan
+from testbed.network.plan import NetworkPlan, NodePlan
+from testbed.network.tools import find_tool
 from testbed.recording.layout import Layout, create_partial
 from testbed.recording.progress import LoadProgress, OnProgress
 from testbed.sandbox.netns import of_node, visiting
@@ -115,6 +117,7 @@ def _start_server(
                     **{f"{source}_fd": descriptor for source, descriptor in descriptors.items()},
                 ),
                 config,
+                plan.node(node),
             ),
             node=node,
             pass_fds=[*_given(descriptors), *listening],
@@ -219,7 +222,7 @@ def start_clients(
             pipes[read] = processes.start(
                 name,
                 "load",
-                _command("testbed.load", told, config),
+                _command("testbed.load", told, config, node),
                 node=node.name,
                 pass_fds=[*_given(descriptors), write],
             )
@@ -260,10 +263,53 @@ def _given(descriptors: dict[str, int | None]) -> list[int]:
     return [descriptor for descriptor in descriptors.values() if descriptor is not None]
 
 
-def _command(module: str, told: msgspec.Struct, config: LiveConfig) -> list[str]:
+def _command(module: str, told: msgspec.Struct, config: LiveConfig, node: NodePlan) -> list[str]:
+    """The command of a process in `node`, without privileges and with the node's limits.
+
+    Raises:
+        MachineError: a limit is higher than this process may give.
+    """
     argument = msgspec.json.encode(told).decode()
     argv = [sys.executable, "-m", module, argument]
-    return without_privileges(argv, Path(config.directory))
+    limit = node.settings.descriptors
+    if limit is None:
+        return without_privileges(argv, Path(config.directory))
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    if most != resource.RLIM_INFINITY and limit > most:
+        raise MachineError(
+            f"{node.name}: a process may have {most} descriptors here at most (ulimit -Hn), and "
+            f"{limit} are asked for",
+            where=f'nodes."{node.name}".descriptors',
+        )
+    # Only the soft limit: it is what accept(2) and open(2) look at.
+    limited = [find_tool("prlimit"), f"--nofile={limit}:"]
+    return [*limited, *without_privileges(argv, Path(config.directory))]
+
+
+def _descriptor_limit(process_id: int) -> int:
+    """The soft limit of a process (proc_pid_limits(5)); prlimit(2) would ask for a privilege."""
+    text = Path(f"/proc/{process_id}/limits").read_text(encoding="ascii")
+    (line,) = (one for one in text.splitlines() if one.startswith("Max open files"))
+    return int(line.split()[3])
+
+
+def note_limits(processes: Processes, plan: NetworkPlan) -> None:
+    """Reads the limits on descriptors of servers and clients back, and keeps them.
+
+    Raises:
+        ReadBackError: one is another than it was set to.
+    """
+    for process in (*processes.of_kind("server"), *processes.of_kind("load")):
+        soft = _descriptor_limit(process.popen.pid)
+        process.about["descriptor_limit"] = soft
+        wanted = plan.node(process.node).settings.descriptors
+        if wanted not in (None, soft):
+            raise ReadBackError(
+                f"{process.name}: descriptors were limited to {wanted} and read back as {soft}",
+                where=process.name,
+                wanted=str(wanted),
+                got=soft,
+            )
 
 
 class Clients:

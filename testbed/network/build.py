@@ -66,6 +66,7 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
     _check_congestion_control(congestion_control)
     tools = Toolbox()
     check_qdiscs(tools, plan)
+    sysctls.check(plan)
     # The sandbox's own namespace too: the inner ends of kernel wires lie in it.
     sysctls.write(tools, sysctls.QUIET)
     for node in plan.nodes:
@@ -158,6 +159,7 @@ def _build_node(
         role=node.role,
         interfaces=interfaces,
         sysctls=settings,
+        descriptors=node.settings.descriptors,
         congestion_control=None if node.role == "switch" else congestion_control,
         service=node.addressing.service or "",
         spread=node.spread if any(route.others for route in node.addressing.routes) else None,

@@ -8,6 +8,7 @@ warning.
 
     role      "client", "server", "router" or "host"
     ip        the address of its first interface
+    mac       the MAC address of its first interface
     routes    routes of a router beside those to its own segments: pairs of a prefix, or "default",
               and a gateway or a list of gateways of the same cost
     spread    what goes which way where a route has several gateways: "flows" (each connection has
@@ -18,6 +19,7 @@ warning.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, Literal, TypeAlias, get_args
 
@@ -27,7 +29,7 @@ from testbed.scenario.names import did_you_mean
 
 Spread: TypeAlias = Literal["flows", "packets"]
 
-OWN_KEYS: Final = ("role", "ip", "ip_forward", "routes", "spread", "service")
+OWN_KEYS: Final = ("role", "ip", "mac", "ip_forward", "routes", "spread", "service")
 """What the testbed reads."""
 MININET_KEYS: Final = (
     "cls", "isSwitch", "defaultRoute", "inNamespace", "dpid", "opts", "listenPort", "inband",
@@ -35,7 +37,6 @@ MININET_KEYS: Final = (
 )  # fmt: skip
 """Parameters of Mininet's own node classes whose work the testbed does in its own way."""
 WITHOUT_EFFECT: Final = {
-    "mac": "the testbed gives every interface an address of its own",
     "cpu": "hosts have no share of the CPU",
     "cores": "hosts have no cores of their own",
     "sched": "hosts have no share of the CPU",
@@ -44,14 +45,42 @@ WITHOUT_EFFECT: Final = {
 }
 """Parameters of Mininet's that are not honoured, and why; a warning says so."""
 
+_MAC: Final = re.compile(r"(?:[0-9a-f]{2}:){5}[0-9a-f]{2}")
+_PLAIN: Final = ("mininet.node", "mininet.nodelib")
+"""Modules with the classes of nodes that Mininet itself makes."""
+
 OnProblem = Callable[[str, str], None]
 """Is told a place and what is wrong there."""
 
 
 def check_keys(
-    name: str, info: Mapping[str, Any], problem: OnProblem, warning: Callable[[str], None]
+    name: str,
+    info: Mapping[str, Any],
+    role: str,
+    problem: OnProblem,
+    warning: Callable[[str], None],
 ) -> None:
-    """Tells of every parameter of the node `name` that nothing reads."""
+    """Tells of every parameter of the node `name` that nothing reads, and of what its class does.
+
+    Args:
+        name: of the node.
+        info: what the topology says of it.
+        role: that it has; a router's class may turn forwarding on, which is done anyway.
+        problem: is told a place and what is wrong there.
+        warning: is told what has no effect.
+    """
+    if any(cls.__name__ == "NAT" for cls in _classes(info)):
+        problem(
+            f"node {name}: cls",
+            'NAT translates addresses, which no node does here; with role="router" and without '
+            "NAT it joins both sides",
+        )
+        return
+    own = next((cls for cls in _classes(info) if "config" in vars(cls)), None)
+    if own is not None and own.__module__ not in _PLAIN and role not in ("router", "switch"):
+        warning(
+            f"node {name}: {own.__name__}.config is not called: what it does to the host is missing"
+        )
     known = (*OWN_KEYS, *MININET_KEYS, *WITHOUT_EFFECT)
     own_class = _has_own_class(info)
     for key in info:
@@ -73,11 +102,27 @@ def _has_own_class(info: Mapping[str, Any]) -> bool:
     return bool(module) and module.partition(".")[0] != "mininet"
 
 
+def _classes(info: Mapping[str, Any]) -> tuple[type, ...]:
+    """The class of a node and those that it inherits from."""
+    cls = info.get("cls")
+    return cls.__mro__ if isinstance(cls, type) else ()
+
+
+def mac_of(text: object, where: str, problem: OnProblem) -> str:
+    """A MAC address as it reads back; what is none is a problem."""
+    found = str(text).lower()
+    if _MAC.fullmatch(found) is None or int(found[:2], 16) & 1:
+        problem(
+            where,
+            "expected the MAC address of one station, such as 02:00:00:00:00:01 "
+            f"(got {shown(text)})",
+        )
+    return found
+
+
 def looks_like_router(name: str, info: Mapping[str, Any]) -> bool:
     """Whether a node without a role is a router: by its class, its name or ``ip_forward``."""
-    cls = info.get("cls")
-    ancestors = cls.__mro__ if isinstance(cls, type) else ()
-    names = [name, *(ancestor.__name__ for ancestor in ancestors)]
+    names = [name, *(cls.__name__ for cls in _classes(info))]
     return bool(info.get("ip_forward")) or any("router" in text.lower() for text in names)
 
 

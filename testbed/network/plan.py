@@ -19,121 +19,27 @@ of the link named.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
-from typing import Any, Final, Literal, TypeAlias
+from dataclasses import replace
+from typing import Any, Final, Literal
 
 from testbed.errors import Problem, ScenarioError
 from testbed.network import directions as directions_of
-from testbed.network import link_settings, node_settings, reachability
-from testbed.network.addressing import Attachment, NodeAddressing, Said, assign
+from testbed.network import (
+    link_settings,
+    node_settings,
+    plan_checks,
+    reachability,
+    scenario_nodes,
+)
+from testbed.network.addressing import Attachment, Said, assign
 from testbed.network.node_settings import Spread
+from testbed.network.planned import InterfacePlan, NetworkPlan, NodePlan, Role
 from testbed.network.topology import Topo
 from testbed.recording.manifest import Direction, LinkRecord, ScheduledChange
 from testbed.scenario import Link, Scenario, notation
-from testbed.scenario.model import DIRECTIONS, DirectionName, IpVersion, Way
-from testbed.scenario.names import did_you_mean
+from testbed.scenario.model import DIRECTIONS, DirectionName, Way
 
-Role: TypeAlias = Literal["client", "server", "router", "host", "switch"]
 ROLES: Final = ("client", "server", "router", "host")
-_INTERFACE_NAME_BYTES: Final = 15
-"""IFNAMSIZ - 1, include/uapi/linux/if.h."""
-
-
-@dataclass(frozen=True, slots=True)
-class InterfacePlan:
-    """One interface to build."""
-
-    node: str
-    name: str
-    mac: str
-    link: str
-
-
-@dataclass(frozen=True, slots=True)
-class NodePlan:
-    """One node to build."""
-
-    name: str
-    role: Role
-    interfaces: tuple[InterfacePlan, ...]
-    addressing: NodeAddressing
-    spread: Spread = "flows"
-    """What goes which way where a route has several gateways."""
-
-
-@dataclass(frozen=True)
-class NetworkPlan:
-    """All that will be built, checked."""
-
-    nodes: tuple[NodePlan, ...]
-    links: tuple[LinkRecord, ...]
-    warnings: tuple[str, ...]
-    ip: IpVersion = 4
-
-    def node(self, name: str) -> NodePlan:
-        """The node of that name."""
-        return self._by_name[name]
-
-    @cached_property
-    def _by_name(self) -> dict[str, NodePlan]:
-        return {node.name: node for node in self.nodes}
-
-    @cached_property
-    def relayed(self) -> frozenset[str]:
-        """The names of the links whose interfaces are TAP devices."""
-        return frozenset(link.name for link in self.links if link.wire == "relay")
-
-    @property
-    def spreads_packets(self) -> bool:
-        """Whether a node sends packets of one route over several ways."""
-        return any(
-            node.spread == "packets" and any(route.others for route in node.addressing.routes)
-            for node in self.nodes
-        )
-
-    @cached_property
-    def marks(self) -> bool:
-        """Whether a queue may mark packets, from the start or by its schedule."""
-        ways = [way for link in self.links for way in (link.forward, link.reverse)]
-        ways += [change.settings for link in self.links for change in link.schedule]
-        return any(way.queue is not None and way.queue.marks for way in ways)
-
-    def sent_by(self, node: str) -> list[Direction]:
-        """The directions of links that `node` sends, in the order of the links."""
-        return self._sent_by.get(node, [])
-
-    @cached_property
-    def _sent_by(self) -> dict[str, list[Direction]]:
-        found: dict[str, list[Direction]] = {}
-        for link in self.links:
-            for way in (link.forward, link.reverse):
-                found.setdefault(way.sender, []).append(way)
-        return found
-
-    def with_role(self, role: Role) -> tuple[NodePlan, ...]:
-        """The nodes of that role, in the order of the topology."""
-        return tuple(node for node in self.nodes if node.role == role)
-
-    def address(self, node: str) -> str:
-        """The first address of `node`, without its prefix length."""
-        return self.node(node).addressing.addresses[0].split("/")[0]
-
-    def asked_at(self, server: str) -> str:
-        """The address at which clients ask `server`: its service address, or its first."""
-        return (self.node(server).addressing.service or self.address(server)).split("/")[0]
-
-    def asked_by(self, client: str) -> tuple[str, ...]:
-        """The addresses that `client` asks, in turn.
-
-        With as many clients as servers each client has its own server, otherwise every client asks
-        all.
-        """
-        clients = [node.name for node in self.with_role("client")]
-        asked = [self.asked_at(node.name) for node in self.with_role("server")]
-        if len(clients) == len(asked):
-            return (asked[clients.index(client)],)
-        return tuple(dict.fromkeys(asked))
 
 
 def make_plan(topo: Topo, scenario: Scenario, wire: Literal["relay", "kernel"]) -> NetworkPlan:
@@ -153,7 +59,7 @@ class _Planner:
         self.problems: list[Problem] = []
         self.warnings: list[str] = []
         # Mininet's convertTo keeps the order of addNode and addLink only when unsorted.
-        self.names: list[str] = list(topo.nodes(sort=False))
+        self.names: list[str] = plan_checks.names_of(topo)
         self.edges: list[tuple[str, str, dict[str, Any]]] = [
             (info["node1"], info["node2"], info)
             for _, _, _, info in topo.links(sort=False, withKeys=True, withInfo=True)
@@ -163,12 +69,19 @@ class _Planner:
         roles = self._roles()
         said, spreads = self._said(roles)
         links = [self._link(index, *edge) for index, edge in enumerate(self.edges)]
-        self._check_names(links)
-        self._check_scenario(links)
+        plan_checks.check_nodes(self.topo, self.names, self.edges, self._problem)
+        plan_checks.check_interfaces(roles, links, self._problem)
+        plan_checks.check_scenario(self.scenario, links, self._problem)
+        self.problems += scenario_nodes.problems(self.scenario.nodes, roles)
         if self.problems:
             raise ScenarioError(self.problems)
-        interfaces = [pair for index, link in enumerate(links) for pair in _interfaces(index, link)]
-        given = self._given_addresses()
+        macs = self._macs()
+        if self.problems:
+            raise ScenarioError(self.problems)
+        interfaces = [
+            pair for index, link in enumerate(links) for pair in _interfaces(index, link, macs)
+        ]
+        given = self._given("ip")
         attachments = [
             Attachment(plan.node, plan.name, plan.link, given.get(plan.name)) for plan in interfaces
         ]
@@ -182,6 +95,7 @@ class _Planner:
                 role=roles[name],
                 interfaces=tuple(interfaces_of[name]),
                 addressing=addressing[name],
+                settings=scenario_nodes.of_node(self.scenario.nodes, name, roles[name]),
                 spread=spreads[name],
             )
             for name in self.names
@@ -198,7 +112,7 @@ class _Planner:
         routes, services, spreads = {}, {}, {}
         for name in self.names:
             info = self.topo.nodeInfo(name)
-            node_settings.check_keys(name, info, self._problem, self._warning)
+            node_settings.check_keys(name, info, roles[name], self._problem, self._warning)
             if (given := node_settings.routes_of(name, info, self._problem)) is not None:
                 routes[name] = given
             if service := node_settings.service_of(name, roles[name], info, self._problem):
@@ -332,48 +246,6 @@ class _Planner:
         )
         return ()
 
-    def _check_names(self, links: Sequence[LinkRecord]) -> None:
-        seen: set[str] = set()
-        for link in links:
-            for way in (link.forward, link.reverse):
-                name = way.sender_interface
-                if len(name.encode()) > _INTERFACE_NAME_BYTES:
-                    self._problem(
-                        f"link {link.name}",
-                        f'interface name "{name}" is longer than {_INTERFACE_NAME_BYTES} bytes: '
-                        "give the node a shorter name",
-                    )
-                if name in seen:
-                    self._problem(f"link {link.name}", f'interface name "{name}" is used twice')
-                seen.add(name)
-        linked = {name for a, b, _ in self.edges for name in (a, b)}
-        for name in self.names:
-            if "/" in name or not name.isprintable() or " " in name:
-                self._problem(
-                    f"node {name!r}", "a name must have no slash, space or control character"
-                )
-            if name not in linked:
-                self._problem(f"node {name}", "is connected to nothing")
-
-    def _check_scenario(self, links: Sequence[LinkRecord]) -> None:
-        known = [link.name for link in links]
-        for name in self.scenario.links:
-            if name not in known:
-                self._problem(
-                    f'links."{name}"',
-                    f"the topology has no such link (it has: {', '.join(known)})"
-                    f"{did_you_mean(name, known)}",
-                )
-        if self.scenario.link != Link() and not any(link.bottleneck for link in links):
-            link = self.scenario.link
-            given = [*link.given(), *(way for way in DIRECTIONS if link.of_alone(way) != Way())]
-            self._problem(
-                given[0],
-                f"the topology {self.scenario.topology} marks no link as bottleneck, so it applies "
-                "to none; mark one (addLink(..., bottleneck=True)) or name links in a scenario "
-                f'file ([links."{known[0] if known else "a-b"}"])',
-            )
-
     def _warn(self, links: Sequence[LinkRecord], roles: Mapping[str, Role]) -> None:
         for link in links:
             for way in (link.forward, link.reverse):
@@ -388,7 +260,17 @@ class _Planner:
                         "as no network would"
                     )
 
-    def _given_addresses(self) -> dict[str, str]:
+    def _macs(self) -> dict[str, str]:
+        """The MAC addresses that the `Topo` gives, by interface."""
+        found: dict[str, str] = {}
+        for name, text in self._given("mac").items():
+            mac = node_settings.mac_of(text, f"MAC address of {name}", self._problem)
+            if mac in found.values():
+                self._problem(f"MAC address of {name}", f"{mac} is another interface's as well")
+            found[name] = mac
+        return found
+
+    def _given(self, key: str) -> dict[str, str]:
         """What the `Topo` says, by interface: the link's params, or the node's for its first."""
         ends = [
             (node, info[f"port{side}"], info.get(f"intfName{side}"), info.get(f"params{side}"))
@@ -400,9 +282,9 @@ class _Planner:
             first[node] = min(port, first.get(node, port))
         given = {}
         for node, port, name, params in ends:
-            found = link_settings.table(params).get("ip")
+            found = link_settings.table(params).get(key)
             if found is None and port == first[node]:
-                found = self.topo.nodeInfo(node).get("ip")
+                found = self.topo.nodeInfo(node).get(key)
             if found is not None:
                 given[name or f"{node}-eth{port}"] = str(found)
         return given
@@ -417,14 +299,16 @@ class _Planner:
             self.warnings.append(text)
 
 
-def _interfaces(index: int, link: LinkRecord) -> tuple[InterfacePlan, InterfacePlan]:
+def _interfaces(
+    index: int, link: LinkRecord, macs: Mapping[str, str]
+) -> tuple[InterfacePlan, InterfacePlan]:
     # Locally administered (second bit of the first byte, IEEE 802-2014 8.4); the same in each run.
     high, low = divmod(index + 1, 256)
     first, second = (
         InterfacePlan(
             node=way.sender,
             name=way.sender_interface,
-            mac=f"02:00:00:{high:02x}:{low:02x}:{side:02x}",
+            mac=macs.get(way.sender_interface) or f"02:00:00:{high:02x}:{low:02x}:{side:02x}",
             link=link.name,
         )
         for side, way in ((1, link.forward), (2, link.reverse))

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-from testbed.errors import ReadBackError, RunError
+from testbed.errors import Problem, ReadBackError, RunError, ScenarioError
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.tools import Toolbox
 
@@ -41,8 +41,65 @@ _IPV6_FORWARDING: Final = {"net.ipv6.conf.all.forwarding": "1"}
 _ROOT: Final = Path("/proc/sys")
 
 
+_ELSEWHERE: Final = {"net.ipv4.tcp_congestion_control": "congestion_control"}
+"""What has an option of its own, which counts more than the sysctl."""
+
+
 def sysctls_of(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
-    """The sysctls of a node before it has interfaces, as they are set and must read back."""
+    """The sysctls of a node, as they are set and as they must read back."""
+    return {**_own(plan, node), **node.settings.sysctl_texts}
+
+
+def check(plan: NetworkPlan) -> None:
+    """Tries the sysctls that the scenario sets, in the calling thread's network namespace.
+
+    Every value is put back. A setting that a namespace does not have of its own is not to be seen
+    in any but the machine's (net/sysctl_net.c).
+
+    Raises:
+        ScenarioError: the testbed sets one by itself, the kernel does not have it in a network
+            namespace, or does not take its value; all of them at once.
+    """
+    problems: dict[str, Problem] = {}
+    tried: dict[tuple[str, str], str] = {}
+    for node in plan.nodes:
+        own = {**_own(plan, node), **later_sysctls_of(plan, node)}
+        for name, value in node.settings.sysctl_texts.items():
+            where = f"nodes, sysctl {name}"
+            if name in own:
+                message = f"the testbed sets it by itself, to {own[name]} in {node.name}"
+            elif name in _ELSEWHERE:
+                message = f"is set by the option {_ELSEWHERE[name]}"
+            else:
+                if (name, value) not in tried:
+                    tried[name, value] = _try(name, value)
+                message = tried[name, value]
+            if message:
+                problems.setdefault(f"{where} {message}", Problem(where, message))
+    if problems:
+        raise ScenarioError(list(problems.values()))
+
+
+def _try(name: str, value: str) -> str:
+    """Why the kernel does not take it; nothing: it does."""
+    path = _path(name)
+    if not path.is_file():
+        return "this kernel has no such setting in a network namespace"
+    try:
+        before = path.read_text(encoding="ascii")
+        path.write_text(f"{value}\n", encoding="ascii")
+        got = " ".join(path.read_text(encoding="ascii").split())
+        path.write_text(before, encoding="ascii")
+    except PermissionError:
+        return "belongs to the whole machine, not to a network namespace"
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        return f'the kernel refuses "{value}": {reason}'
+    return "" if got == value else f'"{value}" reads back as "{got}"'
+
+
+def _own(plan: NetworkPlan, node: NodePlan) -> dict[str, str]:
+    """What the testbed sets by itself before there are interfaces."""
     over_6 = plan.ip == 6 and node.role != "switch"
     forwards = node.role == "router" and not over_6
     found = {**(_IPV6 if over_6 else QUIET), "net.ipv4.ip_forward": "1" if forwards else "0"}

@@ -12,7 +12,8 @@ import inspect
 import sys
 import traceback
 import warnings
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -23,9 +24,39 @@ from testbed.scenario.names import did_you_mean
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # mininet 2.3 imports distutils and has invalid escapes
-    from mininet.topo import Topo
+    from mininet import topo as mininet_topo
+    from mininet.topo import MultiGraph, Topo
 
-__all__ = ["Topo", "load_topology"]
+__all__ = ["Topo", "added_twice", "load_topology"]
+
+
+class _Graph(MultiGraph):  # type: ignore[misc]  # mininet has no types
+    """Mininet's graph, which remembers the nodes that were added again: Mininet merges them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.twice: list[str] = []
+
+    def add_node(self, node: str, attr_dict: Any = None, **attrs: Any) -> None:
+        """Adds a node."""
+        if node in self.node:
+            self.twice.append(node)
+        super().add_node(node, attr_dict, **attrs)
+
+
+@contextmanager
+def _remembering() -> Iterator[None]:
+    """Within it a new `Topo` has a `_Graph`: its class is looked up when one is made."""
+    mininet_topo.MultiGraph = _Graph
+    try:
+        yield
+    finally:
+        mininet_topo.MultiGraph = MultiGraph
+
+
+def added_twice(topo: Topo) -> list[str]:
+    """The nodes of a loaded topology that were added more than once."""
+    return list(dict.fromkeys(getattr(topo.g, "twice", ())))
 
 
 def load_topology(target: str, options: Mapping[str, Any]) -> Topo:
@@ -37,7 +68,8 @@ def load_topology(target: str, options: Mapping[str, Any]) -> Topo:
     factory = _find(target)
     _check_options(factory, options)
     try:
-        return factory(**options)
+        with _remembering():
+            return factory(**options)
     except Interrupted:
         raise  # Ctrl-C, wherever it found the topology
     except Exception as error:

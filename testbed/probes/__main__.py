@@ -18,7 +18,14 @@ def main(argument: str) -> int:
     gc.freeze()
     _answer(SamplerAnswer())
     sampler.run(sys.stdin.fileno())
-    _answer(SamplerAnswer(samples=sampler.samples, missed=sampler.missed, busy_ns=sampler.busy_ns))
+    _answer(
+        SamplerAnswer(
+            samples=sampler.samples,
+            missed=sampler.missed,
+            busy_ns=sampler.busy_ns,
+            interval_ns=sampler.interval_ns,
+        )
+    )
     return 0
 
 

@@ -7,26 +7,38 @@ Rules:
 - A sample is the bytes that the kernel gave, with the time before and after: decoding is offline
   work.
 - Counters change slowly and their text is long: they are read every `COUNTERS_EVERY` beats, and at
-  both ends.
+  both ends; so are the descriptors of processes.
+- Reading states takes at most a quarter of a CPU: where the nodes are so many that it would take
+  more, the beat is slower from the start, and the sampler says so. It would disturb what it
+  observes, and a beat that is left out now and then is worse than one that is regular.
 """
 
 from __future__ import annotations
 
 import select
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
 import msgspec
 
-from testbed.probes.sources import KINDS, NetlinkDump, ProcFile, Source, link_names
+from testbed.probes.sources import (
+    KINDS,
+    Descriptors,
+    NetlinkDump,
+    ProcFile,
+    Source,
+    link_names,
+)
 from testbed.recording.segments import SegmentHeader, SegmentWriter
 from testbed.sandbox.netns import visiting
 from testbed.scenario.model import IpVersion
 from testbed.units import NS_PER_S
 
 COUNTERS_EVERY: Final = 10
+_CPU_SHARE: Final = 0.25
+_TRIALS: Final = 3
 _FLUSH_NS: Final = NS_PER_S
 
 
@@ -42,10 +54,19 @@ class SampledNode(msgspec.Struct, frozen=True, kw_only=True):
     """Whether its counters of IP, TCP and devices are read."""
 
 
+class SampledProcess(msgspec.Struct, frozen=True, kw_only=True):
+    """A process whose open descriptors are counted."""
+
+    name: str
+    node: str
+    process_id: int
+
+
 class SamplerConfig(msgspec.Struct, frozen=True, kw_only=True):
     """The sampler's one argument, as JSON."""
 
     nodes: list[SampledNode]
+    processes: list[SampledProcess] = []
     interval_ns: int
     segment_fd: int
     ip: IpVersion = 4
@@ -60,13 +81,20 @@ class SamplerAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """Beats that were left out because the one before took too long."""
     busy_ns: int = 0
     """Time spent reading."""
+    interval_ns: int = 0
+    """The beat of states: as asked for, or slower where that would take too much of a CPU."""
+
+
+def beat_ns(asked_ns: int, cost_ns: int) -> int:
+    """The beat at which reading states that takes `cost_ns` takes at most a quarter of a CPU."""
+    return max(asked_ns, round(cost_ns / _CPU_SHARE))
 
 
 @dataclass(slots=True)
 class _Node:
     index: int
-    states: Sequence[Source]
-    counters: Sequence[Source]
+    states: list[Source]
+    counters: list[Source]
 
 
 class Sampler:
@@ -81,9 +109,12 @@ class Sampler:
             nodes=[node.name for node in config.nodes],
         )
         self._segment = SegmentWriter(config.segment_fd, header)
-        self._interval_ns = config.interval_ns
+        self.interval_ns = config.interval_ns
         self._ip: IpVersion = config.ip
         self._nodes = [self._open(index, node) for index, node in enumerate(config.nodes)]
+        for process in config.processes:
+            node = next(n for n in self._nodes if config.nodes[n.index].name == process.node)
+            node.counters.append(Descriptors(process.name, process.process_id))
         self.samples = self.missed = self.busy_ns = self._flush_ns = 0
 
     def _open(self, index: int, node: SampledNode) -> _Node:
@@ -95,31 +126,42 @@ class Sampler:
             states: list[Source] = [NetlinkDump("qdisc")]
             if node.sockets:
                 states.append(NetlinkDump("inet_diag", self._ip))
-            counters = [ProcFile(name) for name in files if node.counters]
+            counters: list[Source] = [ProcFile(name) for name in files if node.counters]
         return _Node(index, states, counters)
 
     def run(self, stop: int) -> None:
         """Samples until the descriptor `stop` is readable, and once more then."""
-        start_ns = time.monotonic_ns()
+        counters_ns = COUNTERS_EVERY * self.interval_ns
+        self._sample(counters=True)
+        costs_ns = [self._sample(counters=False) for _ in range(_TRIALS)]
+        self.interval_ns = beat_ns(self.interval_ns, round(median(costs_ns)))
+        start_ns = counted_ns = time.monotonic_ns()
         beat = 0
         while True:
-            self._sample(counters=beat % COUNTERS_EVERY == 0)
-            passed = (time.monotonic_ns() - start_ns) // self._interval_ns
+            passed = (time.monotonic_ns() - start_ns) // self.interval_ns
             self.missed += max(0, passed - beat)
             beat = max(beat, passed) + 1
-            wait_ns = start_ns + beat * self._interval_ns - time.monotonic_ns()
-            ready, _, _ = select.select([stop], [], [], max(0, wait_ns) / 1e9)
+            due_ns = start_ns + beat * self.interval_ns
+            wait_ns = max(0, due_ns - time.monotonic_ns())
+            ready, _, _ = select.select([stop], [], [], wait_ns / NS_PER_S)
             if ready:
                 break
+            counters = due_ns - counted_ns >= counters_ns
+            if counters:
+                counted_ns = due_ns
+            self._sample(counters=counters)
         self._sample(counters=True)
         self._segment.close()
 
-    def _sample(self, *, counters: bool) -> None:
+    def _sample(self, *, counters: bool) -> int:
+        """Reads all sources once; returns how long it took."""
         began_ns = time.monotonic_ns()
         for node in self._nodes:
             for source in (*node.states, *node.counters) if counters else node.states:
                 before_ns = time.monotonic_ns()
                 payload = source.read()
+                if not payload:
+                    continue
                 self._segment.frame(
                     before_ns,
                     time.monotonic_ns(),
@@ -131,4 +173,6 @@ class Sampler:
             self._flush_ns = began_ns + _FLUSH_NS
             self._segment.flush()
         self.samples += 1
-        self.busy_ns += time.monotonic_ns() - began_ns
+        took_ns = time.monotonic_ns() - began_ns
+        self.busy_ns += took_ns
+        return took_ns

@@ -42,6 +42,8 @@ class Node(_Record, frozen=True, kw_only=True):
     interfaces: list[Interface] = []
     sysctls: dict[str, str] = {}
     """As read back."""
+    descriptors: int | None = None
+    """Limit on the descriptors of each process of the run in it; None: as this process has it."""
     congestion_control: str | None = None
     service: str = ""
     """An address that it shares with other servers, with prefix length; empty: it has none."""

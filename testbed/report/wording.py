@@ -63,6 +63,7 @@ _WORDS: Final[Mapping[str, str]] = {
     "received_in_softirq_packets": "packets received in a softirq",
     "received_in_process_packets": "packets received in a system call",
     "unseen_switches": "wake-ups of unknown length",
+    "descriptors_in_use_most": "descriptors in use",
     "wakeups": "wake-ups",
     "wakeup_ns": "wake-up",
 }
@@ -76,6 +77,8 @@ _TOTALS: Final = frozenset(
 """What the others are a part of: neither good nor bad, so no news."""
 _EXTREMES: Final = frozenset({"longest", "largest", "maximum", "minimum", "most", "peak"})
 """First words of numbers that are no amounts: "longest run 3 packets"."""
+_LIMITS: Final[Mapping[str, str]] = {"descriptor_limit": "descriptors_in_use_most"}
+"""Numbers that are said with the one that they bound: "17 of 1024 descriptors in use"."""
 _ACRONYMS: Final[Mapping[str, str]] = {
     **{word: word.upper() for word in ("ack", "cpu", "dsack", "ip", "rto", "rtt", "sack", "syn")},
     "acks": "ACKs",
@@ -202,13 +205,20 @@ def _joined(figures: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _belongs(shown: list[Figure], name: str, value: Any) -> bool:
-    """Puts a ratio or a process beside the figure before it, where it is of the same thing."""
+    """Puts a ratio, a limit or a process beside the figure before it, where it is of the same."""
     last = shown[-1]
+    bounded = _LIMITS.get(name)
+    if bounded and last.words == _words(bounded) and isinstance(value, int | float):
+        shown[-1] = replace(last, value=f"{last.value} of {scale.count(value)}")
+        return True
     stem, _, kind = name.rpartition("_")
     if not last.words.startswith(_words(stem)):
         return False
     if kind == "process" and isinstance(value, str):
-        shown[-1] = replace(last, value=f"{last.value} ({value})")
+        if last.counted:
+            shown[-1] = replace(last, words=f"{last.words} ({value})")
+        else:
+            shown[-1] = replace(last, value=f"{last.value} ({value})")
         return True
     if kind == "ratio" and last.counted and isinstance(value, int | float):
         if not last.zero:

@@ -19,6 +19,7 @@ from testbed.scenario.file import load_table
 from testbed.scenario.load_notation import split_mix
 from testbed.scenario.model import DIRECTIONS, Link, Scenario
 from testbed.scenario.names import did_you_mean
+from testbed.scenario.nodes import NodeSettings
 from testbed.scenario.reading import Finding, read
 
 Spelling = Literal["command line", "python"]
@@ -165,6 +166,33 @@ def _links(texts: object) -> tuple[dict[str, object], list[Problem]]:
     return tables, problems
 
 
+def _nodes(texts: object) -> tuple[dict[str, object], list[Problem]]:
+    """``NODE: SETTINGS`` of a command line as tables by node."""
+    tables: dict[str, Any] = {}
+    problems = []
+    for text in texts if isinstance(texts, list | tuple) else [texts]:
+        name, colon, settings = (part.strip() for part in str(text).partition(":"))
+        if not colon or not name:
+            message = f"expected NODE: SETTING VALUE, ... (got {shown(str(text))})"
+            problems.append(Problem("--nodes", message))
+            continue
+        try:
+            table = NodeSettings.table_of(settings)
+        except QuantityError as error:
+            problems.append(Problem(f"--nodes {name}", str(error)))
+            continue
+        sysctls = table.pop("sysctls", {})
+        node = tables.setdefault(name, {})
+        known = node.setdefault("sysctls", {})
+        twice = [*(node.keys() & table), *(known.keys() & sysctls)]
+        if twice:
+            message = f"expected each setting once (got {', '.join(twice)} twice)"
+            problems.append(Problem(f"--nodes {name}", message))
+        node.update(table)
+        known.update(sysctls)
+    return tables, problems
+
+
 def _plain(text: str) -> int | float | bool | str:
     for kind in (int, float, bool):
         try:
@@ -194,6 +222,7 @@ def _mix(texts: object) -> tuple[object, list[Problem]]:
 _PAIRS: Final[Mapping[str, Callable[[object], tuple[object, list[Problem]]]]] = {
     "topology_options": _pairs,
     "links": _links,
+    "nodes": _nodes,
     "forward": _texts,
     "reverse": _texts,
     "mix": _mix,
@@ -230,6 +259,11 @@ def _over(base: Scenario, chosen: Scenario, given: Mapping[str, Any]) -> Scenari
                 name: link.merged_over(below.get(name, Link())) for name, link in above.items()
             }
             changes[key] = {**below, **merged}
+        elif key == "nodes":
+            over = {
+                name: node.over(below.get(name, NodeSettings())) for name, node in above.items()
+            }
+            changes[key] = {**below, **over}
         elif isinstance(above, dict):
             changes[key] = {**below, **above}
         else:

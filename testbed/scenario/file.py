@@ -147,9 +147,9 @@ def as_toml(scenario: Scenario) -> str:
     lines: list[str] = []
     tables: list[tuple[str, dict[str, Any]]] = []
     for name, value in _changed(scenario).items():
-        if name == "links":
-            for key, link in value.items():
-                tables += _tables(f"links.{_toml(key)}", link)
+        if name in ("links", "nodes"):
+            for key, settings in value.items():
+                tables += _tables(f"{name}.{_toml(key)}", settings)
         elif isinstance(value, msgspec.Struct):
             tables += _tables(name, value)
         elif isinstance(value, dict):
@@ -168,11 +168,13 @@ def as_toml(scenario: Scenario) -> str:
 def _tables(title: str, struct: msgspec.Struct) -> list[tuple[str, dict[str, Any]]]:
     """A struct as a table, and those in it as tables of their own."""
     values = _changed(struct)
-    below = {key: value for key, value in values.items() if isinstance(value, msgspec.Struct)}
+    kinds = (msgspec.Struct, dict)
+    below = {key: value for key, value in values.items() if isinstance(value, kinds)}
     own = {key: value for key, value in values.items() if key not in below}
     tables = [(title, own)] if own or not below else []
     for key, value in below.items():
-        tables += _tables(f"{title}.{key}", value)
+        inner = f"{title}.{key}"
+        tables += [(inner, value)] if isinstance(value, dict) else _tables(inner, value)
     return tables
 
 

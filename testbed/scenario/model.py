@@ -19,6 +19,7 @@ from testbed.scenario.checked import Checked
 from testbed.scenario.expectation import parse_expectation
 from testbed.scenario.impairments import Trace
 from testbed.scenario.load import DEFAULT_REQUESTS, Load
+from testbed.scenario.nodes import NodeSettings
 from testbed.scenario.probes import ProbeSet, parse_probes
 from testbed.scenario.servers import MODELS, MOST_WORKERS, SERVERS, ServerModel, speaking
 
@@ -229,6 +230,10 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Settings of the links that the topology marks as bottleneck."""
     links: dict[str, Link] = msgspec.field(default_factory=dict)
     """Settings of single links by name (``r1-server``), over those of `link`."""
+    nodes: dict[str, NodeSettings] = msgspec.field(default_factory=dict)
+    """Settings of nodes by name (``server``), or by role (``client``, ``server``, ``router``) for
+    all nodes that have it; those of the name count over those of the role.
+    """
     congestion_control: str = "cubic"
     """TCP congestion control of every host."""
     link_backend: LinkBackend = "auto"

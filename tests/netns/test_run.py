@@ -4,6 +4,7 @@ and the recording holds all of it.
 
 from __future__ import annotations
 
+import resource
 import shutil
 import struct
 from collections import Counter
@@ -11,9 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
+import polars as pl
 import pytest
 
-from testbed import run
+from testbed import Recording, run
 from testbed.network.directions import wire_config
 from testbed.network.relay.fates import Fates
 from testbed.recording.layout import Layout
@@ -327,6 +329,20 @@ def test_no_process_complained(shared_root: Path) -> None:
     }
     assert {"client.stderr.log", "server.stderr.log", "relay.stderr.log"} < said.keys()
     assert {name: lines for name, lines in said.items() if lines} == {}
+
+
+def test_descriptors_of_server_and_clients_are_counted(shared_run: Recording) -> None:
+    table = pl.read_parquet(shared_run.root / "events" / "descriptors.parquet")
+    assert set(table["process"]) == {"client", "server"}
+    # The sandbox's processes have the limit of who started them.
+    assert set(table["soft_limit"]) == {resource.getrlimit(resource.RLIMIT_NOFILE)[0]}
+    # Standard streams, the segments of four probes, the selector, the listener ...
+    assert min(table["open_descriptors"].to_list()) >= 3
+    used = shared_run.summary.layers["socket"].backpressure
+    assert used is not None
+    assert used["descriptors_in_use_most"] == table["open_descriptors"].max()
+    assert used["descriptor_limit"] == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    assert shared_run.summary.layers["socket"].reason == ""
 
 
 def test_a_student_can_repeat_the_commands_by_hand(shared_root: Path, tmp_path: Path) -> None:

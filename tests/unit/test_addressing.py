@@ -157,6 +157,12 @@ def test_a_segment_of_many_hosts_has_room() -> None:
             "node h3: no address is left in 10.0.0.0/30 for h3-eth0",
             id="a prefix that is too small",
         ),
+        pytest.param(
+            [("h1", "r1"), ("r1", "h2"), ("r1", "h3")],
+            {"h1-eth0": "10.0.0.1/9", "h2-eth0": "10.128.0.1/9"},
+            "topology: no prefix of 24 bits is left in 10.0.0.0/8",
+            id="no prefix is left",
+        ),
     ],
 )
 def test_what_cannot_be_addressed_is_refused(

@@ -24,7 +24,7 @@ from testbed.analysis.analyse import analyse
 from testbed.events import LAYERS, tracepoints
 from testbed.probes.tracepoints import EVENTS
 from testbed.recording import manifest
-from testbed.scenario import catalogue, load, model
+from testbed.scenario import catalogue, load, model, nodes
 from tests.builders.frames import ACK, SYN, tcp
 from tests.builders.recordings import MS, Run
 
@@ -201,7 +201,7 @@ def test_every_file_of_a_recording_is_documented(recording: tuple[Path, summary.
 
 
 def test_scenario_page_has_every_key() -> None:
-    wanted = structs(model) | structs(load)
+    wanted = structs(model) | structs(load) | structs(nodes)
     # A link has every setting of a direction, which stand in their own table.
     wanted["Link"] = sorted(set(wanted["Link"]) - set(wanted["Way"]))
     assert names_of_types(REFERENCE / "scenario_file.md") == wanted

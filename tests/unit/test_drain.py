@@ -6,8 +6,10 @@ from __future__ import annotations
 
 import struct
 
-from testbed.live.drain import _SILENT, _states
+from testbed.live.drain import _SILENT, _longest_way_ns, _states
+from testbed.network.topology import Topo
 from tests.support.data import pasted
+from tests.unit.plans import MS, plan_of
 
 LISTEN, ESTABLISHED, CLOSE_WAIT, FIN_WAIT2, TIME_WAIT, CLOSE = 10, 1, 8, 5, 6, 7
 """include/net/tcp_states.h"""
@@ -49,3 +51,15 @@ def test_a_reply_that_was_cut_ends_where_it_was_cut() -> None:
 
 def test_only_what_cannot_send_any_more_is_silent() -> None:
     assert {LISTEN, TIME_WAIT, CLOSE} == _SILENT
+
+
+def test_the_longest_way_has_two_links_of_hosts_at_most() -> None:
+    def build(topo: Topo) -> None:
+        topo.addSwitch("s1")
+        topo.addSwitch("s2")
+        topo.addLink("s1", "s2", delay="100ms")
+        for number in range(1, 6):
+            topo.addHost(f"h{number}")
+            topo.addLink(f"h{number}", "s1", forward=f"delay {number}ms")
+
+    assert _longest_way_ns(plan_of(build)) == (2 * 100 + 4 + 5) * MS

@@ -228,6 +228,33 @@ def test_an_address_that_the_topology_gives_stands() -> None:
             id="a node without links",
         ),
         pytest.param(
+            lambda topo: (pair(topo), topo.addLink("a", "a")),
+            ["node a: is linked to itself"],
+            id="a node that is linked to itself",
+        ),
+        pytest.param(
+            lambda topo: (pair(topo), topo.addSwitch("a-switch-of-cisco"), topo.addLink(
+                "a", "a-switch-of-cisco", intfName2="port1")),
+            ["node a-switch-of-cisco: the name of a switch has at most 15 bytes: it is a bridge's"],
+            id="a switch with a long name",
+        ),
+        pytest.param(
+            lambda topo: (pair(topo), topo.addSwitch("s1"), topo.addLink(
+                "a", "s1", intfName2="s1")),
+            ['link a-s1: interface name "s1" is used twice'],
+            id="a port with the name of its bridge",
+        ),
+        pytest.param(
+            lambda topo: (pair(topo), topo.addHost(3), topo.addLink("a", 3)),
+            ["node 3: a name must be text (got 3)"],
+            id="a number for a name",
+        ),
+        pytest.param(
+            lambda topo: pair(topo, params1={"ip": "10.0.0.1/24", "colour": "red"}, weight=3),
+            ["link a-b: weight: unknown setting", "link a-b: params1.colour: unknown setting"],
+            id="parameters of a link that are none",
+        ),
+        pytest.param(
             lambda topo: pair(topo, intfName1="same", intfName2="same"),
             ['link a-b: interface name "same" is used twice'],
             id="an interface name twice",

@@ -30,7 +30,12 @@ def stop(layer: str, node: str, what: str, ratio: float, **changes: Any) -> Stop
 
 def facts(**overflows: int) -> Facts:
     return Facts(
-        clients=["client"], servers=["server"], overflows=overflows, backlogs={"server": 8}
+        clients=["client"],
+        servers=["server"],
+        overflows=overflows,
+        backlogs={"server": 8},
+        refused_accepts={"server": 30},
+        descriptor_limits={"server": 64},
     )
 
 
@@ -50,6 +55,10 @@ LOOP = stop(
 ACCEPT = [
     stop("socket", "server", "accept queue full", 0.24, direction="request", unit="connections"),
     stop("tcp", "client", "handshake", 0.9, longest_ns=14_800_000_000),
+]
+DESCRIPTORS = [
+    stop("syscall", "server", "descriptors", 0.6, direction="request", unit="listeners"),
+    stop("socket", "server", "accept queue", 0.6, direction="request", peak_amount=69),
 ]
 SERVER_READER = [
     stop("asgi", "server", "reader", 0.9, direction="request", peak_amount=64_000),
@@ -112,6 +121,16 @@ UNSENT = stop("socket", "client", "send buffer", 0.3)
             "time, 113 handshakes were dropped, and the client waited up to 14.8 s for a "
             "connection; the event loop behind it was blocked 95 % of the time",
             id="accept queue",
+        ),
+        pytest.param(
+            # The queue overflows because nobody is accepted.
+            [*DESCRIPTORS, *ACCEPT, AWAIT],
+            113,
+            ("syscall", "server", "descriptors"),
+            "pressure comes from the server's descriptors (limit 64): accept() failed 30 times "
+            'with "Too many open files" and nobody was accepted 60 % of the time, and up to 69 '
+            "connections waited in the accept queue",
+            id="descriptors",
         ),
         pytest.param(
             [CONGESTION, SEND],

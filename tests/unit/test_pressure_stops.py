@@ -24,6 +24,7 @@ from testbed.events.event_loop import LoopInterval
 from testbed.events.http import HttpRequest
 from testbed.events.qdisc import QdiscSample
 from testbed.events.socket import SocketSample
+from testbed.events.syscall import SyscallCall
 from testbed.events.tcp import TcpCounter, TcpSample
 from tests.builders.frames import ACK, SYN, tcp
 from tests.builders.recordings import MS, START, Run
@@ -40,6 +41,7 @@ KINDS: dict[str, type[msgspec.Struct]] = {
     "tcp": TcpSample,
     "tcp_counters": TcpCounter,
     "qdisc": QdiscSample,
+    "syscall": SyscallCall,
 }
 BASE: dict[str, dict[str, Any]] = {
     "http": {
@@ -59,6 +61,7 @@ BASE: dict[str, dict[str, Any]] = {
         "send_buffer_limited_ns": 0,
     },
     "tcp_counters": {"node": "server"},
+    "syscall": {"process": "server", "node": "server"},
     "qdisc": {"kind": "pfifo", "handle": "1:", "parent": "root"},
 }  # fmt: skip
 """Fields that most rows share; all others are null."""
@@ -154,6 +157,19 @@ def test_a_receive_that_waits_for_the_client_to_leave_does_not_starve() -> None:
     )
     assert waited(found, "asgi", "receive", "server") == (30, 2, 1)
     assert waited(found, "asgi", "send", "server") == (5, 1, 1)
+
+
+def test_a_listener_without_a_descriptor_waits_until_it_tries_again() -> None:
+    accepts = [
+        {"call": "accept", "started_ns": at, "ended_ns": at + 2, "error": error, "connection": one}
+        for at, error, one in (
+            (0, None, 1), (10, "EMFILE", 1), (30, "ENFILE", 1), (45, "EAGAIN", 1),
+            (60, "EMFILE", 2), (62, None, 2), (90, "EMFILE", 2),
+        )
+    ]  # fmt: skip
+    found = mapped(syscall=accepts)
+    # 10 to 45, 60 to 62, and the last as long as it took.
+    assert waited(found, "syscall", "descriptors", "server") == (35 + 2 + 2, 4, 1)
 
 
 def test_an_accept_queue_is_full_beyond_its_backlog() -> None:

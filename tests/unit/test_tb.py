@@ -323,7 +323,7 @@ def test_failure_of_apt_shows_what_it_said(machine: Machine) -> None:
 
 def test_without_dpkg_the_missing_commands_are_named(machine: Machine) -> None:
     machine.switch_off("dpkg-query")
-    for command in ("curl", "iperf3", "nsenter", "ping", "setpriv", "unshare"):
+    for command in ("curl", "iperf3", "nsenter", "ping", "prlimit", "setpriv", "unshare"):
         (machine.fakes / command).symlink_to("/bin/true")
     done = machine.tb()
     assert done.returncode == 3

@@ -29,18 +29,17 @@ def plan_of(name: str, ip: int = 4, **options: Any) -> NetworkPlan:
 def way(plan: NetworkPlan, start: str, address: str) -> list[str]:
     """The nodes that a packet visits; each router's first way where it has several."""
     path = [start]
-    owners = {
-        text.split("/")[0]: node.name
-        for node in plan.nodes
-        for text in (*node.addressing.addresses, node.addressing.service or "")
-    }
-    while owners[address] != path[-1]:
-        node = plan.node(path[-1]).addressing
+    owners: dict[str, list[str]] = {}
+    for node in plan.nodes:
+        for text in (*node.addressing.addresses, node.addressing.service or ""):
+            owners.setdefault(text.split("/")[0], []).append(node.name)
+    while path[-1] not in owners[address]:
+        here = plan.node(path[-1]).addressing
         target = ip_interface(address).ip
-        fitting = [r for r in node.routes if target in ip_network(r.prefix)]
+        fitting = [r for r in here.routes if target in ip_network(r.prefix)]
         route = max(fitting, key=lambda r: ip_network(r.prefix).prefixlen)
         next_hop = route.via or address
-        (neighbour,) = (n for n in node.neighbours if n.address == next_hop)
+        (neighbour,) = (n for n in here.neighbours if n.address == next_hop)
         assert neighbour.interface == route.interface
         path.append(neighbour.owner_node)
         assert len(path) <= len(plan.nodes)
@@ -57,7 +56,8 @@ def test_it_opens_with_its_drawing_and_names_itself_for_mn(name: str) -> None:
     spec.loader.exec_module(module)
     summary, _, rest = (module.__doc__ or "").partition("\n\n")
     assert re.fullmatch(r".*\.", summary)
-    assert re.match(r" {4,}(client|server|c0_0)", rest), "a drawing, indented"
+    first = rest.splitlines()[0]
+    assert re.match(r" {4,}[a-z/]", first), "a drawing, indented"
     assert list(module.topos) == [name]
 
 
@@ -109,6 +109,14 @@ def test_a_packet_takes_the_same_way_over_both(name: str) -> None:
         ("satellite", {"capacity_mbit_s": 0}, "capacity_mbit_s must lie in 0.01..10000 (got 0)"),
         ("satellite", {"delay_ms": 10_001}, "delay_ms must lie in 0..10000 (got 10001)"),
         ("satellite", {"queue_bdp": 0}, "queue_bdp must lie in 0.01..100 (got 0)"),
+        ("two_paths", {"spread": "bytes"}, "spread must be packets or flows (got bytes)"),
+        ("two_paths", {"fast_ms": -1}, "fast_ms must lie in 0..10000 (got -1)"),
+        (
+            "two_paths",
+            {"fast_ms": 10, "slow_ms": 5},
+            "slow_ms must lie in 10..10000, from fast_ms on (got 5)",
+        ),
+        ("load_balancer", {"n": 0}, "n must lie in 1..250 (got 0)"),
         ("fat_tree", {"k": 3}, "k must be 2, 4, 6 or 8 (got 3)"),
         ("fat_tree", {"k": 4, "pairs": 9}, "pairs must lie in 1..8 for k = 4 (got 9)"),
     ],
@@ -196,3 +204,30 @@ def test_the_queue_of_a_satellite_is_a_bandwidth_delay_product() -> None:
     # 50 Mbit/s * 540 ms = 27 Mbit, 2229 frames.
     assert plan_of("satellite").links[1].forward.queue_packets == 2229
     assert plan_of("satellite", queue_bdp=0.5).links[1].forward.queue_packets == 1115
+
+
+@pytest.mark.parametrize("spread", ["packets", "flows"])
+def test_two_paths_have_two_ways_each_way(spread: str) -> None:
+    plan = plan_of("two_paths", spread=spread)
+    assert plan.spreads_packets == (spread == "packets")
+    ways = {
+        node.name: [[hop.via for hop in r.hops] for r in node.addressing.routes if r.others]
+        for node in plan.nodes
+    }
+    assert ways == {
+        "client": [],
+        "r1": [["10.0.1.2", "10.0.3.2"]],
+        "fast": [],
+        "slow": [],
+        "r2": [["10.0.2.1", "10.0.4.1"]],
+        "server": [],
+    }
+
+
+def test_a_load_balancer_has_a_way_to_each_server_and_clients_ask_their_one_address() -> None:
+    plan = plan_of("load_balancer", n=3)
+    assert plan.asked_by("client") == ("10.100.0.1",)
+    (route,) = (r for r in plan.node("lb").addressing.routes if r.others)
+    assert [hop.via for hop in route.hops] == ["10.1.1.1", "10.1.2.1", "10.1.3.1"]
+    services = {node.addressing.service for node in plan.with_role("server")}
+    assert services == {"10.100.0.1/32"}

@@ -11,7 +11,9 @@ import pytest
 
 from testbed.bundled import names
 from testbed.errors import EXIT_WRONG_REQUEST, ScenarioError
-from testbed.network.topology import load_topology
+from testbed.network.plan import make_plan
+from testbed.network.topology import Topo, load_topology
+from testbed.scenario import Scenario
 
 RING = '''\
 """A ring of n routers."""
@@ -90,6 +92,26 @@ def test_options_of_a_class_with_its_own_constructor(ring: Path) -> None:
 
 def test_a_class_that_takes_any_option(ring: Path) -> None:
     assert load_topology(f"{ring}:Star", {"whatever": 1}).nodes() == ["['whatever']"]
+
+
+def test_a_node_that_is_added_twice_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "twins.py"
+    path.write_text(
+        "from mininet.topo import Topo\n"
+        "class Twins(Topo):\n"
+        "    def build(self):\n"
+        "        for name in ('a', 'b', 'b'):\n"
+        "            self.addHost(name)\n"
+        "        self.addLink('a', 'b')\n"
+    )
+    topo = load_topology(f"{path}:Twins", {})
+    assert topo.nodes() == ["a", "b"]
+    with pytest.raises(ScenarioError) as caught:
+        make_plan(topo, Scenario(topology="t"), "relay")
+    assert str(caught.value) == "node b: is added twice: Mininet makes one node of both"
+    assert caught.value.exit_code == EXIT_WRONG_REQUEST
+    # Mininet's own class is what it was.
+    assert type(Topo().g).__module__ == "mininet.topo"
 
 
 def test_a_file_may_import_its_neighbours_and_leaves_no_trace_on_the_path(

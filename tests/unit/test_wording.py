@@ -78,6 +78,18 @@ def test_a_process_stands_with_its_figure() -> None:
     ]
 
 
+def test_a_limit_stands_with_what_it_bounds() -> None:
+    used = {"descriptors_in_use_most": 17, "descriptors_in_use_most_process": "server"}
+    assert said(**used, descriptor_limit=1024) == [
+        "17 descriptors in use (server)",
+        "1024 descriptor limit",
+    ]
+    assert said(
+        descriptors_in_use_most=17, descriptor_limit=1024, descriptors_in_use_most_process="server"
+    ) == ["17 of 1024 descriptors in use (server)"]
+    assert said(**used, descriptor_limit=None) == ["17 descriptors in use (server)"]
+
+
 def test_kinds_are_figures_of_their_own() -> None:
     assert said(failures={"ReadTimeout": 2, "HTTP 503": 1}) == ["2 ReadTimeout", "1 HTTP 503"]
     assert said(failures={}) == []

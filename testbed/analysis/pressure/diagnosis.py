@@ -9,6 +9,8 @@ Rules:
   looked at from the end of the way (the client's reader) to its beginning (the client's pool).
 - An origin has to account for the waiting before it: a suspect that held back less than half as
   long as another one is passed over (`EXPLAINING_RATIO`).
+- A server without a descriptor for the next connection comes before its accept queue, which fills
+  because of that.
 - An accept queue that overflows comes before the event loop that does not empty it: the block costs
   each client its own length, the dropped handshake costs it a second (RFC 6298, 2.1: the first
   retransmission timeout).
@@ -19,7 +21,7 @@ Why each suspect is one: docs/reference/backpressure.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from testbed.analysis.summary import Origin, Stop
@@ -44,6 +46,10 @@ class Facts:
     """Handshakes that each node's full accept queue dropped (TcpExt.ListenOverflows)."""
     backlogs: Mapping[str, int]
     """Of each node's listener."""
+    refused_accepts: Mapping[str, int] = field(default_factory=dict)
+    """How often each node's accept() failed for want of a descriptor."""
+    descriptor_limits: Mapping[str, int] = field(default_factory=dict)
+    """Of each node's server processes, where known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +116,7 @@ def _suspects(view: _View) -> Iterator[Suspect]:
     yield from _queues(view, "response")
     steps = [
         (_congestion, servers),
+        (_descriptors, servers),
         (_accept_queue, servers),
         (_loop, servers),
         (_server_reader, servers),
@@ -202,6 +209,25 @@ def _congestion(view: _View, node: str) -> Suspect | None:
         f"the time, up to {_size(window.peak_amount)} unsent"
     )
     return Suspect(_origin(window), window.waited_ratio, says + waited)
+
+
+def _descriptors(view: _View, node: str) -> Suspect | None:
+    stop, failed = view.one("syscall", node, "descriptors"), view.facts.refused_accepts.get(node, 0)
+    if stop is None or not failed:
+        return None
+    limit = view.facts.descriptor_limits.get(node)
+    size = "" if limit is None else f" (limit {limit})"
+    queue = view.one("socket", node, "accept queue")
+    waited = ""
+    if queue is not None and queue.waits:
+        peak = _count(queue.peak_amount, "connection")
+        waited = f", and up to {peak} waited in the accept queue"
+    says = (
+        f"{view.of(node)} descriptors{size}: accept() failed {_count(failed, 'time')} with "
+        f'"Too many open files" and nobody was accepted {_percent(stop.waited_ratio)} of the '
+        f"time{waited}"
+    )
+    return Suspect(_origin(stop), stop.waited_ratio, says)
 
 
 def _accept_queue(view: _View, node: str) -> Suspect | None:

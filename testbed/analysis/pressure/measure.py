@@ -13,6 +13,7 @@ import polars as pl
 from testbed.analysis.decode.schema import empty, from_columns
 from testbed.analysis.found import Found
 from testbed.analysis.metrics.socket import listeners
+from testbed.analysis.pressure.descriptors import descriptor_stops, refused_accepts
 from testbed.analysis.pressure.diagnosis import QUIET, Facts, diagnose
 from testbed.analysis.pressure.ends import asgi_stops, http_stops, loop_stops
 from testbed.analysis.pressure.seen import Seen, nodes_of
@@ -104,6 +105,7 @@ def _all(found: Found) -> Iterator[Seen]:
     yield from way_stops(found, "both")
     yield from handshake_stops(found)
     yield from accept_stops(found)
+    yield from descriptor_stops(found)
     yield from receive_stops(found, "server")
     yield from loop_stops(found, "server")
     yield from asgi_stops(found)
@@ -157,6 +159,14 @@ def _facts(found: Found) -> Facts:
         servers=nodes_of(manifest, "server"),
         overflows=overflows,
         backlogs=backlogs,
+        refused_accepts={
+            node: refused_accepts(found, node) for node in nodes_of(manifest, "server")
+        },
+        descriptor_limits={
+            one.node: limit
+            for one in manifest.processes
+            if one.kind == "server" and isinstance(limit := one.about.get("descriptor_limit"), int)
+        },
     )
 
 
