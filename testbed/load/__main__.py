@@ -76,8 +76,8 @@ async def _make_load(config: LoadConfig, segment: HttpSegment, progress: Progres
         ssl_context=None if config.ca_pem is None else trusting(config.ca_pem),
     )
     draws = Draws(load, seed=config.seed, host=config.node)
-    async with transport:
-        requests = Requests(config, made_by, transport, segment, progress, draws)
+    async with made_by.http.AsyncClient(transport=transport, trust_env=False) as client:
+        requests = Requests(config, made_by, client, segment, progress, draws)
         start_ns = monotonic_ns()
         progress.begin(start_ns)
         if load.is_open:
