@@ -18,6 +18,7 @@ warning.
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +78,8 @@ def check_keys(
         )
         return
     own = next((cls for cls in _classes(info) if "config" in vars(cls)), None)
-    if own is not None and own.__module__ not in _PLAIN and role not in ("router", "switch"):
+    is_plain = own is None or own.__module__ in _PLAIN or _does_ours(own)
+    if own is not None and not is_plain and role not in ("router", "switch"):
         warning(
             f"node {name}: {own.__name__}.config is not called: what it does to the host is missing"
         )
@@ -100,6 +102,15 @@ def _has_own_class(info: Mapping[str, Any]) -> bool:
     """Whether the node has a class that is not one of Mininet's."""
     module = getattr(info.get("cls"), "__module__", "")
     return bool(module) and module.partition(".")[0] != "mininet"
+
+
+def _does_ours(cls: type) -> bool:
+    """Whether a class's `config` takes by name what the testbed sets itself, and nothing else."""
+    parameters = list(inspect.signature(vars(cls)["config"]).parameters.values())[1:]
+    named = [
+        one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
+    ]
+    return bool(named) and all(name in OWN_KEYS for name in named)
 
 
 def _classes(info: Mapping[str, Any]) -> tuple[type, ...]:

@@ -91,7 +91,7 @@ def test_each_path_has_every_second_packet(spread_packets: Recording) -> None:
 
 
 def foretold(found: Answers, more_ns: int) -> int:
-    """Reordered packets of two paths in turn, their delays differing by so much more than planned."""
+    """Reordered packets of two paths in turn, the difference of their delays so much larger."""
     paths = [
         Path(DELAYS_MS["fast"] * MS, CAPACITY_BIT_S),
         Path(DELAYS_MS["slow"] * MS + more_ns, CAPACITY_BIT_S),
