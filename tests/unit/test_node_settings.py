@@ -55,7 +55,7 @@ def test_address_translation_is_refused() -> None:
         ({"cls": Cache}, ("node x: Cache.config is not called: what it does to the host is miss",)),
         ({"cls": PlainHost}, ("node x: Cache.config is not called: what it does to the host is ",)),
         ({"cls": Cache, "role": "router"}, ()),
-        ({"cls": Shared, "role": "server", "service": "10.100.0.1"}, ()),
+        ({"cls": Shared, "role": "server", "service": "192.0.2.1"}, ()),
         ({"defaultRoute": "via 10.0.0.9"}, ()),
     ],
 )
