@@ -58,6 +58,10 @@ App = Annotated[
     str | None,
     _option("--app", "NAME", "Application: a name, or module:attribute.  (default: hello)", RUN),
 ]
+AppEnvironment = Annotated[
+    str | None,
+    _option("--app-environment", "DIR", "A virtual environment with the packages it needs.", RUN),
+]
 Server = Annotated[
     str | None,
     _option(
@@ -102,6 +106,10 @@ Tls = Annotated[
 CongestionControl = Annotated[
     str | None,
     _option("--congestion-control", "NAME", "TCP's, of every host.  (default: cubic)", RUN),
+]
+Switches = Annotated[
+    str | None,
+    _option("--switches", "bridge|ovs", "What each switch is.  (default: bridge)", RUN),
 ]
 LinkBackend = Annotated[
     str | None,

@@ -174,17 +174,21 @@ def check(scenario: Scenario) -> None:
             f"get it with: {TUN_REMEDY}",
             where="--link-backend",
         )
+    from testbed.network.open_vswitch import check_programs
     from testbed.network.plan import make_plan
     from testbed.network.topology import load_topology
     from testbed.probes.http_library import check_client
     from testbed.server.application import check_application
+    from testbed.server.environment import packages_of
 
     check_client(scenario.load.client)
     topo = load_topology(scenario.topology, scenario.topology_options)
     plan = make_plan(topo, scenario, "kernel" if scenario.link_backend == "kernel" else "relay")
     if plan.spreads_packets:
         check_spread_tools()
-    check_application(scenario.app, Path.cwd())
+    if plan.switches == "ovs":
+        check_programs()
+    check_application(scenario.app, Path.cwd(), packages_of(scenario.app_environment))
 
 
 def shell(scenario: Scenario) -> int:
