@@ -17,7 +17,7 @@ import ipaddress
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from testbed.errors import Problem
 from testbed.network.families import AnyInterface, AnyNetwork, prefix_in
@@ -77,7 +77,7 @@ class StaticRoute:
     gateways: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Map:
     """Where everything is."""
 
@@ -91,11 +91,35 @@ class Map:
 
     def address(self, attachment: Attachment) -> str:
         """Without its prefix length."""
-        return str(self.addresses[attachment.interface].ip)
+        return self._texts[attachment.interface]
+
+    @cached_property
+    def _texts(self) -> dict[str, str]:
+        return {interface: str(address.ip) for interface, address in self.addresses.items()}
+
+    @cached_property
+    def prefixes(self) -> list[str]:
+        """Of each segment."""
+        return [str(self.addresses[s[0].interface].network) if s else "" for s in self.segments]
+
+    @cached_property
+    def routers(self) -> list[list[Attachment]]:
+        """The interfaces of routers in each segment."""
+        return [[a for a in s if self.roles[a.node] == "router"] for s in self.segments]
+
+    @cached_property
+    def exits(self) -> dict[str, dict[int, Attachment]]:
+        """Of each node its segments by number, with its first interface there."""
+        found: dict[str, dict[int, Attachment]] = {}
+        for index, segment in enumerate(self.segments):
+            for attachment in segment:
+                found.setdefault(attachment.node, {}).setdefault(index, attachment)
+        return found
 
     def neighbours(self, node: str) -> Iterator[tuple[Attachment, Attachment]]:
         """Each interface of `node` with each other one of its segment."""
-        for segment in self.segments:
+        for index in self.exits.get(node, ()):
+            segment = self.segments[index]
             for own in (a for a in segment if a.node == node):
                 yield from ((own, other) for other in segment if other.node != node)
 
@@ -113,7 +137,7 @@ def computed_routes(where: Map, node: str) -> list[Route]:
     if where.roles[node] == "switch":
         return []
     ways = _ways(where, node)
-    routes = [Route(str(_network(where, i)), way.interface, way.via) for i, way in ways.items()]
+    routes = [Route(where.prefixes[i], way.interface, way.via) for i, way in ways.items()]
     return routes + list(_to_services(where, node, ways))
 
 
@@ -126,31 +150,21 @@ class _Way:
 
 def _ways(where: Map, node: str) -> dict[int, _Way]:
     """To each segment by its number; breadth first, from `node` through routers."""
-    exits: dict[str, list[int]] = {}
-    for index, segment in enumerate(where.segments):
-        for name in dict.fromkeys(a.node for a in segment):
-            exits.setdefault(name, []).append(index)
-    ways: dict[int, _Way] = {}
-    for index in exits.get(node, []):
-        own = next(a for a in where.segments[index] if a.node == node)
-        ways[index] = _Way(own.interface, None, 0)
+    own = where.exits.get(node, {})
+    ways = {index: _Way(end.interface, None, 0) for index, end in own.items()}
     queue = deque(ways)
     while queue:
         index = queue.popleft()
         way = ways[index]
-        for gateway in where.segments[index]:
-            if where.roles[gateway.node] != "router" or gateway.node == node:
+        for gateway in where.routers[index]:
+            if gateway.node == node:
                 continue
-            via = way.via or where.address(gateway)
-            for other in exits[gateway.node]:
-                if other not in ways:
-                    ways[other] = _Way(way.interface, via, way.hops + 1)
-                    queue.append(other)
+            beyond = [other for other in where.exits[gateway.node] if other not in ways]
+            if beyond:
+                further = _Way(way.interface, way.via or where.address(gateway), way.hops + 1)
+                ways.update(dict.fromkeys(beyond, further))
+                queue.extend(beyond)
     return ways
-
-
-def _network(where: Map, segment: int) -> AnyNetwork:
-    return where.addresses[where.segments[segment][0].interface].network
 
 
 def _to_services(where: Map, node: str, ways: Mapping[int, _Way]) -> Iterator[Route]:

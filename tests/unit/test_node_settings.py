@@ -19,6 +19,11 @@ class Cache:
         """Would start something."""
 
 
+class Shared:
+    def config(self, service: str = "", **_params: Any) -> None:
+        """Would add the service address, as the testbed does."""
+
+
 class PlainHost(Cache):
     """What it inherits is named."""
 
@@ -50,6 +55,7 @@ def test_address_translation_is_refused() -> None:
         ({"cls": Cache}, ("node x: Cache.config is not called: what it does to the host is miss",)),
         ({"cls": PlainHost}, ("node x: Cache.config is not called: what it does to the host is ",)),
         ({"cls": Cache, "role": "router"}, ()),
+        ({"cls": Shared, "role": "server", "service": "192.0.2.1"}, ()),
         ({"defaultRoute": "via 10.0.0.9"}, ()),
     ],
 )
