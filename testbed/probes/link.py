@@ -4,10 +4,10 @@ Rules:
 
 - One dumpcap per node captures all its interfaces into one pcapng, an interface block each,
   nanosecond stamps, headers only.
-- With several interfaces dumpcap has a queue between its rings and its file, too, of 1000 packets by
-  default, which it overflows where CPUs are busy; here it has the room of all rings.
-- dumpcap counts what its rings and its queue dropped and writes it into the file when it ends (interface
-  statistics block).
+- With several interfaces dumpcap has a queue between its rings and its file, too, of 1000 packets
+  by default, which it overflows where CPUs are busy; here it has the room of all rings.
+- dumpcap counts what its rings and its queue dropped and writes it into the file when it ends
+  (interface statistics block).
 - It hands packets on when its buffer is full or 100 ms have passed; what came later is lost when it
   is told to stop. So a marker frame leaves through every interface at the end, and a capture is
   stopped only when its file holds the markers of all its interfaces.
