@@ -109,6 +109,7 @@ def run(
     context: typer.Context,
     target: options.Target,
     app: options.App = None,
+    app_environment: options.AppEnvironment = None,
     server: options.Server = None,
     workers: options.Workers = None,
     backlog: options.Backlog = None,

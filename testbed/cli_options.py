@@ -58,6 +58,10 @@ App = Annotated[
     str | None,
     _option("--app", "NAME", "Application: a name, or module:attribute.  (default: hello)", RUN),
 ]
+AppEnvironment = Annotated[
+    str | None,
+    _option("--app-environment", "DIR", "A virtual environment with the packages it needs.", RUN),
+]
 Server = Annotated[
     str | None,
     _option(

@@ -179,6 +179,7 @@ def check(scenario: Scenario) -> None:
     from testbed.network.topology import load_topology
     from testbed.probes.http_library import check_client
     from testbed.server.application import check_application
+    from testbed.server.environment import packages_of
 
     check_client(scenario.load.client)
     topo = load_topology(scenario.topology, scenario.topology_options)
@@ -187,7 +188,7 @@ def check(scenario: Scenario) -> None:
         check_spread_tools()
     if plan.switches == "ovs":
         check_programs()
-    check_application(scenario.app, Path.cwd())
+    check_application(scenario.app, Path.cwd(), packages_of(scenario.app_environment))
 
 
 def shell(scenario: Scenario) -> int:

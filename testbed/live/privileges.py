@@ -28,12 +28,12 @@ def server_user() -> int | None:
     return None if is_mapped() else UNPRIVILEGED_ID
 
 
-def without_privileges(argv: Sequence[str], directory: Path) -> list[str]:
+def without_privileges(argv: Sequence[str], folders: Sequence[Path]) -> list[str]:
     """Puts what takes its privileges away before `argv`.
 
     Args:
         argv: the command.
-        directory: where the user's modules lie.
+        folders: where the user's modules and packages lie.
     """
     dropped = [
         find_tool("setpriv"),
@@ -44,22 +44,22 @@ def without_privileges(argv: Sequence[str], directory: Path) -> list[str]:
     if is_mapped():
         return [*dropped, *argv]
     dropped += [f"--reuid={UNPRIVILEGED_ID}", f"--regid={UNPRIVILEGED_ID}", "--clear-groups"]
-    needed = _needed(directory)
+    needed = _needed(folders)
     if not blocked(needed):
         return [*dropped, *argv]
     reach = [sys.executable, "-m", "testbed.sandbox.reach", json.dumps([str(p) for p in needed])]
     return [*reach, *dropped, *argv]
 
 
-def _needed(directory: Path) -> list[Path]:
+def _needed(folders: Sequence[Path]) -> list[Path]:
     """Where a process finds its interpreter, its packages, the applications."""
-    folders = [
+    places = [
         Path(sys.prefix),
         Path(sys.base_prefix),
         Path(sys.executable).parent,
         Path(bundled.__file__).parent,
         bundled.folder("apps"),
-        directory,
+        *folders,
         *(Path(entry) for entry in sys.path if entry),
     ]
-    return [folder for folder in dict.fromkeys(folders) if folder.is_dir()]
+    return [folder for folder in dict.fromkeys(places) if folder.is_dir()]

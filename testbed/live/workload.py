@@ -30,6 +30,7 @@ from testbed.sandbox.netns import of_node, visiting
 from testbed.scenario import Load
 from testbed.scenario.tables import read_send_times
 from testbed.server.config import ServerConfig
+from testbed.server.environment import packages_of
 from testbed.server.listening import bind
 from testbed.server.readiness import wait_until_ready
 from testbed.units import NS_PER_S
@@ -86,6 +87,7 @@ def _start_server(
         server=scenario.server,
         app=scenario.app,
         directory=config.directory,
+        packages=packages_of(scenario.app_environment),
         hosts=["0.0.0.0" if plan.ip == 4 else "::"],
         port=PORT,
         backlog=scenario.backlog,
@@ -271,9 +273,11 @@ def _command(module: str, told: msgspec.Struct, config: LiveConfig, node: NodePl
     """
     argument = msgspec.json.encode(told).decode()
     argv = [sys.executable, "-m", module, argument]
+    environment = config.scenario.app_environment
+    folders = [Path(config.directory), *([Path(environment).expanduser()] if environment else [])]
     limit = node.settings.descriptors
     if limit is None:
-        return without_privileges(argv, Path(config.directory))
+        return without_privileges(argv, folders)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most != resource.RLIM_INFINITY and limit > most:
         raise MachineError(
@@ -283,7 +287,7 @@ def _command(module: str, told: msgspec.Struct, config: LiveConfig, node: NodePl
         )
     # Only the soft limit: it is what accept(2) and open(2) look at.
     limited = [find_tool("prlimit"), f"--nofile={limit}:"]
-    return [*limited, *without_privileges(argv, Path(config.directory))]
+    return [*limited, *without_privileges(argv, folders)]
 
 
 def _descriptor_limit(process_id: int) -> int:

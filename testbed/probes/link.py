@@ -4,8 +4,8 @@ Rules:
 
 - One dumpcap per node captures all its interfaces into one pcapng, an interface block each,
   nanosecond stamps, headers only.
-- With several interfaces dumpcap has a queue between its rings and its file, too, of 1000 packets
-  by default, which it overflows where CPUs are busy; here it has the room of all rings.
+- With several interfaces dumpcap has a queue between its rings and its file as well, of 1000
+  packets by default, which overflows where CPUs are busy; here it has the room of all rings.
 - dumpcap counts what its rings and its queue dropped and writes it into the file when it ends
   (interface statistics block).
 - It hands packets on when its buffer is full or 100 ms have passed; what came later is lost when it

@@ -108,6 +108,9 @@ def _anchored(data: Mapping[str, object], folder: Path) -> dict[str, object]:
         key: _anchored_files(value, folder) if key in ("link", "links") else value
         for key, value in data.items()
     }
+    environment = data.get("app_environment")
+    if isinstance(environment, str) and not environment.startswith(("/", "~")):
+        data = {**data, "app_environment": str((folder / environment).absolute())}
     load = data.get("load")
     if isinstance(load, Mapping) and "arrivals" in load:
         data["load"] = {**load, "arrivals": _anchored_files(load["arrivals"], folder)}

@@ -206,6 +206,8 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Keyword arguments of the `Topo`, such as ``n = 3`` for the dumbbell."""
     app: str = "hello"
     """A short name out of apps/, or ``module:attribute``."""
+    app_environment: str | None = None
+    """Folder of a virtual environment whose packages the application may import, too."""
     server: str = "hypercorn"
     """A server model (`testbed.scenario.servers`)."""
     workers: int = 1

@@ -18,6 +18,7 @@ from testbed.child import exit_code_of, read_config
 from testbed.scenario.servers import MODELS
 from testbed.server.application import load_application
 from testbed.server.config import ServerConfig
+from testbed.server.environment import add_packages
 from testbed.server.probes import server_probes
 
 
@@ -26,6 +27,7 @@ def main() -> None:
     config = read_config(sys.argv, ServerConfig)
     model = MODELS[config.server]
     with server_probes(config) as probes:
+        add_packages(config.packages)
         loaded = load_application(config.app, Path(config.directory), model)
         importlib.import_module(model.module).run(loaded, config, probes)
 

@@ -22,7 +22,7 @@ import importlib.util
 import inspect
 import sys
 import traceback
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -30,7 +30,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from testbed import bundled
-from testbed.errors import ProcessError, RequestError
+from testbed.errors import MachineError, ProcessError, RequestError
 from testbed.probes.asgi import Application
 from testbed.scenario.names import did_you_mean
 from testbed.scenario.servers import MODELS, ServerModel
@@ -58,8 +58,13 @@ class Loaded:
         return application
 
 
-def check_application(name: str, directory: Path) -> None:
+def check_application(name: str, directory: Path, packages: Sequence[str] = ()) -> None:
     """Checks, without importing anything, that the application's module exists.
+
+    Args:
+        name: as in a scenario.
+        directory: where the user's modules are.
+        packages: folders of further packages; with them a module that is not found may still be.
 
     Raises:
         RequestError: no such short name, or no such module in `directory` or the installed
@@ -69,13 +74,15 @@ def check_application(name: str, directory: Path) -> None:
         _short_name(name)
         return
     module, _ = _split(name)
-    path: list[str] | None = [str(directory), *sys.path]
+    path: list[str] | None = [str(directory), *sys.path, *packages]
     parts = module.split(".")
     for depth, part in enumerate(parts, start=1):
         if depth == 1 and part in sys.builtin_module_names:
             return
         parent = ".".join(parts[:depth])
         spec = None if path is None else importlib.machinery.PathFinder.find_spec(parent, path)
+        if spec is None and packages:
+            return  # their .pth files count, too, and only the server process runs those
         if spec is None:
             raise _no_module(name, parent, directory)
         locations = spec.submodule_search_locations
@@ -91,6 +98,7 @@ def load_application(
         RequestError: no such short name, module or attribute, or it is no application that `model`
             runs.
         ProcessError: its module raised an exception.
+        MachineError: one of the testbed's own applications lacks a package.
     """
     sys.path.insert(0, str(directory))
     if ":" not in name:
@@ -153,11 +161,23 @@ def _import(name: str, load: Any) -> ModuleType:
         module: ModuleType = load()
     except RequestError:
         raise
+    except ModuleNotFoundError as error:
+        if ":" not in name:
+            raise MachineError(
+                f'the application "{name}" needs {error.name}, which is not installed: '
+                "pip install 'asgi-testbed[apps]'",
+                where="app",
+            ) from error
+        raise _import_error(name, error) from error
     except (Exception, SystemExit) as error:
-        raise ProcessError(
-            f'importing the application "{name}" failed', where="app", last_lines=_trimmed(error)
-        ) from error
+        raise _import_error(name, error) from error
     return module
+
+
+def _import_error(name: str, error: BaseException) -> ProcessError:
+    return ProcessError(
+        f'importing the application "{name}" failed', where="app", last_lines=_trimmed(error)
+    )
 
 
 def _trimmed(error: BaseException) -> str:

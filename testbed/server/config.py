@@ -20,6 +20,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """A short name out of apps/, or ``module:attribute``."""
     directory: str
     """Where the user's modules are imported from: put first on sys.path."""
+    packages: list[str] = []
+    """Folders of further packages, behind all others."""
     hosts: list[str]
     """Addresses to listen on; IPv6 addresses without brackets."""
     port: int

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from testbed import bundled
 from testbed.errors import ProcessError, RequestError
 from testbed.scenario.servers import MODELS, SERVERS
 from testbed.server.application import check_application, load_application
@@ -33,7 +34,7 @@ def write(folder: Path, files: dict[str, str]) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", ["blocking", "cpu", "hello", "stream", "upload"])
+@pytest.mark.parametrize("name", bundled.names("apps"))
 def test_short_name(tmp_path: Path, name: str) -> None:
     check_application(name, tmp_path)
     assert callable(load_application(name, tmp_path).asgi)
@@ -91,8 +92,9 @@ def test_check_imports_nothing(tmp_path: Path) -> None:
         ),
         pytest.param(
             "service",
-            'no application has the short name "service" (known: blocking, cpu, hello, '
-            "stream, upload; your own are written module:attribute)",
+            'no application has the short name "service" (known: blocking, broken, '
+            "cpu, fastapi_items, hello, slow_reader, sse, stream, upload, websocket; your own are "
+            "written module:attribute)",
             id="no colon",
         ),
         pytest.param(

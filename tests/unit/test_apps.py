@@ -19,6 +19,8 @@ from testbed import bundled
 from testbed.probes.asgi import Application, Message
 from testbed.server.application import load_application
 
+PLAIN = ("blocking", "broken", "cpu", "hello", "slow_reader", "sse", "stream", "upload")
+"""Applications that speak HTTP and nothing else."""
 BACKENDS = pytest.mark.parametrize("backend", ["trio", "asyncio"])
 
 
@@ -30,11 +32,15 @@ def load(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 async def exchange(
-    app: Application, query: str = "", body: Sequence[bytes] = (b"",)
+    app: Application,
+    query: str = "",
+    body: Sequence[bytes] = (b"",),
+    path: str = "/",
+    into: list[Message] | None = None,
 ) -> list[Message]:
     """All messages with which the application answers a request."""
     pieces = list(body)
-    answer: list[Message] = []
+    answer: list[Message] = [] if into is None else into
 
     async def receive() -> Message:
         piece = pieces.pop(0)
@@ -46,7 +52,7 @@ async def exchange(
     scope = {
         "type": "http",
         "method": "GET",
-        "path": "/",
+        "path": path,
         "query_string": query.encode(),
         "headers": [],
     }
@@ -64,7 +70,7 @@ def bodies(answer: list[Message]) -> list[bytes]:
 
 
 def test_bundled() -> None:
-    assert bundled.names("apps") == ("blocking", "cpu", "hello", "stream", "upload")
+    assert set(bundled.names("apps")) == {*PLAIN, "fastapi_items", "websocket"}
 
 
 def test_apps_import_nothing_from_testbed() -> None:
@@ -74,7 +80,7 @@ def test_apps_import_nothing_from_testbed() -> None:
 
 
 @BACKENDS
-@pytest.mark.parametrize("name", ["blocking", "cpu", "hello", "stream", "upload"])
+@pytest.mark.parametrize("name", [*PLAIN, "websocket"])
 def test_lifespan(load: Any, name: str, backend: str) -> None:
     asked = ["lifespan.startup", "lifespan.shutdown"]
     answer = []
@@ -89,7 +95,7 @@ def test_lifespan(load: Any, name: str, backend: str) -> None:
     assert answer == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
 
-@pytest.mark.parametrize("name", ["blocking", "cpu", "hello", "stream", "upload"])
+@pytest.mark.parametrize("name", PLAIN)
 def test_other_scopes_are_refused(load: Any, name: str) -> None:
     async def unused(*_: Message) -> Any:
         raise AssertionError
@@ -144,7 +150,19 @@ RATE = "expected a number above 0 and one of bit, kbit, mbit, gbit"
         ("stream", "size=-1", f'size: {SIZE} (got "-1")'),
         ("stream", "size=", f'size: {SIZE} (got "")'),
         ("stream", "chunk=0", "chunk: expected 1 to 67108864 bytes (got 0)"),
-        ("stream", "sizes=1", 'unknown parameter "sizes": expected size or chunk'),
+        ("stream", "sizes=1", 'unknown parameter "sizes": expected size, chunk, rate or pause'),
+        ("stream", "rate=1mbps", f'rate: {RATE} (got "1mbps")'),
+        ("stream", "rate=1mbit&pause=1ms", "expected rate or pause, not both"),
+        ("slow_reader", "wait=1", 'wait: expected a number and one of us, ms, s (got "1")'),
+        ("slow_reader", "rate=0bit", "rate: expected more than 0"),
+        ("slow_reader", "pause=1s", 'unknown parameter "pause": expected wait or rate'),
+        ("sse", "events=0", "events: expected at least 1 (got 0)"),
+        ("sse", "events=-1", 'events: expected a whole number (got "-1")'),
+        ("sse", "interval=1", 'interval: expected a number and one of us, ms, s (got "1")'),
+        ("sse", "size=2000000", "size: expected at most 1048576 (got 2000000)"),
+        ("sse", "count=1", 'unknown parameter "count": expected events, interval or size'),
+        ("broken", "every=0", 'every: expected a whole number above 0 (got "0")'),
+        ("broken", "how=hang", 'unknown parameter "how": expected every'),
         ("upload", "rate=1mbps", f'rate: {RATE} (got "1mbps")'),
         ("upload", "rate=0mbit", f'rate: {RATE} (got "0mbit")'),
         ("upload", "pause=10", 'pause: expected a number above 0 and one of us, ms, s (got "10")'),

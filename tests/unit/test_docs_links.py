@@ -93,7 +93,7 @@ def test_every_setting_of_a_text_has_examples() -> None:
 
 def test_every_scenario_of_the_page_is_read(tmp_path: Path) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", SCENARIO_FILE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for number, block in enumerate(blocks):
         path = tmp_path / f"{number}.toml"
         path.write_text(block if "topology" in block else f'topology = "dumbbell"\n{block}')

@@ -1,0 +1,1 @@
+"""The same slow clients against each server model, one after the other."""
