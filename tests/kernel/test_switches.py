@@ -92,7 +92,8 @@ from testbed.scenario import Scenario
 
 network = build_network(Scenario(topology=sys.argv[1], switches="ovs", link_backend="kernel"))
 wait_until_up(network.plan)
-print(network.mininet.pingPair(), flush=True)
+ping = ["ip", "netns", "exec", "client", "ping", "-c", "3", "-W", "10", "10.0.0.2"]
+subprocess.run(ping, check=True)
 print(network.mininet["s1"].dpctl("dump-flows"), flush=True)
 for name in ("s1", "s2"):
     subprocess.run(["ip", "netns", "exec", name, "ovs-dpctl", "show"], check=True, env={
@@ -101,6 +102,8 @@ for name in ("s1", "s2"):
     subprocess.run(["tc", "-n", name, "qdisc", "show"], check=True)
 """
 """Builds BRIDGED with switches of Open vSwitch, pings, and shows what the tools see of it."""
+_EMULATED_S = 300.0
+"""Eight programs for each switch, on CPUs that may be emulated: a minute was too little."""
 
 
 def _needs_open_vswitch() -> None:
@@ -145,15 +148,17 @@ def test_switches_of_open_vswitch_are_built(ordinary_user: bool) -> None:
         done = in_sandbox(
             [sys.executable, "-W", "ignore", "-c", BUILD, f"{folder / 'bridged.py'}:Bridged"],
             ordinary_user=ordinary_user,
+            deadline_s=_EMULATED_S,
         )
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
-    assert lines[0] == "0.0"  # percent of the pings lost
+    assert "3 packets transmitted, 3 received" in done.stdout
     assert "actions=NORMAL" in done.stdout
     # The kernel's datapath, not the one in user space; a namespace, and so a datapath, for each.
     assert lines.count("system@ovs-system:") == 2
     ports = re.findall(r"port \d+: (s\d-eth\d)", done.stdout)
-    assert ports == ["s1-eth1", "s1-eth2", "s2-eth1", "s2-eth2"]
+    # Open vSwitch numbers the ports of one transaction in an order of its own.
+    assert sorted(ports) == ["s1-eth1", "s1-eth2", "s2-eth1", "s2-eth2"]
     # What tc has set is still there: Open vSwitch leaves the queues of its ports alone.
     assert re.findall(r"qdisc pfifo 10: dev (\S+) parent 1:10 limit 50p", done.stdout) == [
         "s1-eth2",

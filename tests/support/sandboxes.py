@@ -19,6 +19,7 @@ def in_sandbox(
     *,
     ordinary_user: bool = False,
     folder: Path = REPOSITORY,
+    deadline_s: float = DEADLINE_S,
     **variables: str,
 ) -> subprocess.CompletedProcess[str]:
     """Runs `command` in a sandbox of its own and returns its exit code and output."""
@@ -34,7 +35,7 @@ def in_sandbox(
             capture_output=True,
             text=True,
             check=False,
-            timeout=DEADLINE_S,
+            timeout=deadline_s,
         )
     finally:
         os.close(read)
