@@ -161,6 +161,7 @@ def run(
     nodes: options.Nodes = None,
     congestion_control: options.CongestionControl = None,
     link_backend: options.LinkBackend = None,
+    switches: options.Switches = None,
     seed: options.Seed = None,
     probes: options.Probes = None,
     topology_options: options.TopologyOptions = None,
@@ -247,6 +248,7 @@ def shell(
     ip: options.Ip = None,
     congestion_control: options.CongestionControl = None,
     link_backend: options.LinkBackend = None,
+    switches: options.Switches = None,
     seed: options.Seed = None,
     topology_options: options.TopologyOptions = None,
 ) -> int:

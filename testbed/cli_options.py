@@ -107,6 +107,10 @@ CongestionControl = Annotated[
     str | None,
     _option("--congestion-control", "NAME", "TCP's, of every host.  (default: cubic)", RUN),
 ]
+Switches = Annotated[
+    str | None,
+    _option("--switches", "bridge|ovs", "What each switch is.  (default: bridge)", RUN),
+]
 LinkBackend = Annotated[
     str | None,
     _option("--link-backend", "auto|kernel|relay", "What emulates the wire.  (default: auto)", RUN),

@@ -136,6 +136,7 @@ def examine() -> list[Ability]:
             "--capacity",
             required=True,
         ),
+        _open_vswitch(),
         _congestion_control(),
         _real_time(),
         _tracepoints(),
@@ -208,6 +209,23 @@ def _tun() -> Ability:
         "may be opened" if ok else "may not be opened",
         "" if ok else TUN_REMEDY,
         "--link-backend relay",
+    )
+
+
+def _open_vswitch() -> Ability:
+    from testbed.network import open_vswitch  # it knows plans, and those the scenario
+
+    lacking = [name for name in open_vswitch.PROGRAMS if locate(name) is None]
+    remedy = ""
+    if not open_vswitch.has_datapath():
+        detail, remedy = "this kernel has no datapath", "kernel module openvswitch"
+    elif lacking:
+        detail = f"not installed: {', '.join(lacking)}"
+        remedy = install_line({open_vswitch.PACKAGE})
+    else:
+        detail = "datapath and programs are there"
+    return Ability(
+        "Open vSwitch", not remedy, detail, remedy, "--switches ovs (bridges do without)", False
     )
 
 

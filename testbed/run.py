@@ -174,6 +174,7 @@ def check(scenario: Scenario) -> None:
             f"get it with: {TUN_REMEDY}",
             where="--link-backend",
         )
+    from testbed.network.open_vswitch import check_programs
     from testbed.network.plan import make_plan
     from testbed.network.topology import load_topology
     from testbed.probes.http_library import check_client
@@ -185,6 +186,8 @@ def check(scenario: Scenario) -> None:
     plan = make_plan(topo, scenario, "kernel" if scenario.link_backend == "kernel" else "relay")
     if plan.spreads_packets:
         check_spread_tools()
+    if plan.switches == "ovs":
+        check_programs()
     check_application(scenario.app, Path.cwd(), packages_of(scenario.app_environment))
 
 

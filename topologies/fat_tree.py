@@ -1,7 +1,7 @@
 r"""A data centre's fat tree of k pods, by Al-Fares, Loukissas and Vahdat (2008).
 
          c0_0   c0_1        c1_0   c1_1       (k/2)^2 core routers, joined to every pod by
-             \   /              \   /           ===== bottlenecks: 100 mbit/s, 0.1 ms,
+             \   /              \   /           ===== bottlenecks: 20 mbit/s, 0.1 ms,
              a0_0               a0_1                  queue of 100 packets, both ways
               |   \           /   |
               |       \   /       |           a pod (k = 4): k/2 aggregation routers,
@@ -38,7 +38,7 @@ class Router(Node):  # type: ignore[misc]  # mininet has no types
             self.cmd("ip route replace", prefix, "via", gateway)
 
 
-LINK = {"capacity": "100mbit", "queue": "100p"}
+LINK = {"capacity": "20mbit", "queue": "100p"}
 Routes = list[tuple[str, str]]
 
 

@@ -2,9 +2,9 @@
 
     client --- terminal ~~~~~~~~~~~~ hub --- server
                     <==============>
-                       bottleneck         50 mbit/s, 270 ms, queue of one bandwidth-delay product
+                       bottleneck         20 mbit/s, 270 ms, queue of one bandwidth-delay product
 
-The network in which windows are the limit: 3.4 MB are under way before the first acknowledgement
+The network in which windows are the limit: 1.35 MB are under way before the first acknowledgement
 is back. 270 ms is the way up and down (71 600 km at least) with what stations take to process.
 """
 
@@ -32,7 +32,7 @@ class Satellite(Topo):  # type: ignore[misc]
     """client - terminal ~ hub - server."""
 
     def build(
-        self, capacity_mbit_s: float = 50, delay_ms: float = 270, queue_bdp: float = 1
+        self, capacity_mbit_s: float = 20, delay_ms: float = 270, queue_bdp: float = 1
     ) -> None:
         """Adds the nodes and links.
 

@@ -4,7 +4,7 @@ r"""n hosts around one switch, or around one router.
                 \          /
                  s1 or r1 ------- server
                 /      ====>
-    client2 ---/     bottleneck        towards each host: 100 mbit/s, 1 ms, queue of 100 packets
+    client2 ---/     bottleneck        towards each host: 20 mbit/s, 1 ms, queue of 100 packets
 
 The smallest network in which many meet at one place: several clients answer to one queue, that
 towards the server (incast). With `bridge` the middle is a Linux bridge and all hosts share one
@@ -40,7 +40,7 @@ class Star(Topo):  # type: ignore[misc]
             self.addSwitch(middle)
         else:
             self.addNode(middle, cls=Router, role="router", ip="10.0.1.254/24")
-        towards_host = {"capacity": "100mbit", "delay": "1ms", "queue": "100p"}
+        towards_host = {"capacity": "20mbit", "delay": "1ms", "queue": "100p"}
         for i in range(1, n + 1):
             name, role = (f"client{i}", "client") if i < n else ("server", "server")
             if bridge:

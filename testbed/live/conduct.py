@@ -35,7 +35,7 @@ from testbed.live.drain import wait_until_quiet
 from testbed.live.links import LinkControl
 from testbed.live.orders import Orders
 from testbed.live.processes import Processes
-from testbed.network import kernel_wire
+from testbed.network import kernel_wire, open_vswitch
 from testbed.network.build import Network, build
 from testbed.network.carrier import wait_until_up
 from testbed.network.plan import NetworkPlan, make_plan
@@ -222,6 +222,8 @@ class Experiment:
             self._cpu_shares[name] = CpuShare(
                 ran_ns=now.ran_ns - before.ran_ns, waited_ns=now.waited_ns - before.waited_ns
             )
+        if self._plan is not None:
+            open_vswitch.check_running(self._plan)
         for process in self._processes.all:
             if "failure" in process.about:
                 continue  # it could not begin, and said so; the run does without it

@@ -7,7 +7,7 @@ Rules:
   server is therefore asked less (coordinated omission): what it does to latency at a given rate is
   a question for the open loop.
 - A user thinks after each request, for as long as the request's number says, and is then free. It
-  thinks no longer than new requests are started.
+  thinks no longer than new requests are started, and not after the last one.
 - A request that failed counts like any other.
 """
 
@@ -42,6 +42,8 @@ async def closed_loop(
             number = next_number
             next_number += share.processes
             await requests.make(number, user, intended_ns)
+            if limit is not None and next_number >= limit:
+                return
             think_ns = draws.think_ns(number)
             if ends_ns is not None:
                 think_ns = min(think_ns, ends_ns - monotonic_ns())

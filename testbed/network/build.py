@@ -29,6 +29,7 @@ from testbed.network import (
     kernel_wire,
     nodes,
     offloads,
+    open_vswitch,
     read_back,
     shaping,
     spreading,
@@ -66,6 +67,9 @@ def build(plan: NetworkPlan, congestion_control: str) -> Network:
     _check_congestion_control(congestion_control)
     tools = Toolbox()
     check_qdiscs(tools, plan)
+    if plan.switches == "ovs":
+        open_vswitch.check_programs()
+        open_vswitch.check_datapath()
     sysctls.check(plan)
     # The sandbox's own namespace too: the inner ends of kernel wires lie in it.
     sysctls.write(tools, sysctls.QUIET)
@@ -120,6 +124,10 @@ def _build_node(
 ) -> Node:
     """Sets and reads back all that lies within one node."""
     lines = commands.node_lines(plan, node, macs, congestion_control)
+    if node.role == "switch" and plan.switches == "ovs":
+        tools.batch(["ip", "-n", node.name], lines)
+        open_vswitch.start(tools, node)
+        lines = []
     shows = ["addr show", "neigh show nud permanent"]
     if plan.ip == 4:
         links, neighbours, routes = tools.settle(

@@ -57,7 +57,8 @@ def node_lines(
     """
     relayed = plan.relayed
     lines = [f"tuntap add dev {i.name} mode tap" for i in node.interfaces if i.link in relayed]
-    if node.role == "switch":
+    is_bridge = node.role == "switch" and plan.switches == "bridge"
+    if is_bridge:
         lines.append(f"link add {node.name} type bridge stp_state 0 mcast_snooping 0")
     lines.append("link set lo up")
     over_6 = plan.ip == 6 and node.role != "switch"
@@ -65,7 +66,7 @@ def node_lines(
         words = f" txqueuelen {TAP_RING_FRAMES}" if interface.link in relayed else ""
         words += " arp off multicast off" if over_6 else ""
         lines.append(f"link set {interface.name} address {interface.mac}{words}")
-        if node.role == "switch":
+        if is_bridge:
             lines.append(f"link set {interface.name} master {node.name}")
         address = node.addressing.address_of.get(interface.name)
         if address is not None:
@@ -74,7 +75,7 @@ def node_lines(
             lines.append(f"addr add {address} dev {interface.name} noprefixroute{nodad}")
         lines.append(f"link set {interface.name} up")
     if node.role == "switch":
-        return [*lines, f"link set {node.name} up"]
+        return [*lines, f"link set {node.name} up"] if is_bridge else lines
     if node.addressing.service is not None:
         lines.append(f"addr add {node.addressing.service} dev lo noprefixroute")
     congctl = f"congctl {congestion_control}"

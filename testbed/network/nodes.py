@@ -14,6 +14,7 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from testbed.network.open_vswitch import environment
 from testbed.network.plan import NetworkPlan, NodePlan
 from testbed.network.tools import find_tool
 from testbed.recording.manifest import LinkRecord
@@ -110,13 +111,24 @@ class LabSwitch(LabNode):
         return None
 
 
+class LabOpenVSwitch(LabSwitch):
+    """A switch of Open vSwitch, with daemons of its own."""
+
+    def dpctl(self, *arguments: str) -> str:
+        """Runs ovs-ofctl, such as ``dpctl dump-flows``."""
+        command, *rest = arguments or ("show",)
+        variables = [f"{name}={value}" for name, value in environment(self.name).items()]
+        return str(self.cmd(*variables, "ovs-ofctl", command, self.name, *rest))
+
+
 def mininet_of(plan: NetworkPlan) -> Mininet:
     """A `Mininet` of a network that was built, with its nodes, interfaces and links."""
     Mininet.inited = True  # its init() would rewrite sysctls and limits of the machine
     net = Mininet(topo=None, build=False, controller=None)
     for node in plan.nodes:
         if node.role == "switch":
-            net.addSwitch(node.name, cls=LabSwitch)
+            kind = LabSwitch if plan.switches == "bridge" else LabOpenVSwitch
+            net.addSwitch(node.name, cls=kind)
         else:
             net.addHost(node.name, cls=LabNode, ip=None)
     interfaces = {

@@ -72,6 +72,8 @@ class _Planner:
         plan_checks.check_nodes(self.topo, self.names, self.edges, self._problem)
         plan_checks.check_interfaces(roles, links, self._problem)
         plan_checks.check_scenario(self.scenario, links, self._problem)
+        if self.scenario.switches != "bridge" and "switch" not in roles.values():
+            self._problem("switches", f"the topology {self.scenario.topology} has no switch")
         self.problems += scenario_nodes.problems(self.scenario.nodes, roles)
         if self.problems:
             raise ScenarioError(self.problems)
@@ -101,7 +103,9 @@ class _Planner:
             for name in self.names
         )
         self._warn(links, roles)
-        plan = NetworkPlan(nodes, tuple(links), tuple(self.warnings), self.scenario.ip)
+        plan = NetworkPlan(
+            nodes, tuple(links), tuple(self.warnings), self.scenario.ip, self.scenario.switches
+        )
         asked = {client.name: plan.asked_by(client.name) for client in plan.with_role("client")}
         if apart := reachability.problems(addressing, asked):
             raise ScenarioError(apart)

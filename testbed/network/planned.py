@@ -9,7 +9,7 @@ from typing import Literal, TypeAlias
 from testbed.network.addressing import NodeAddressing
 from testbed.network.node_settings import Spread
 from testbed.recording.manifest import Direction, LinkRecord
-from testbed.scenario.model import IpVersion
+from testbed.scenario.model import IpVersion, Switches
 from testbed.scenario.nodes import NodeSettings
 
 Role: TypeAlias = Literal["client", "server", "router", "host", "switch"]
@@ -47,6 +47,8 @@ class NetworkPlan:
     links: tuple[LinkRecord, ...]
     warnings: tuple[str, ...]
     ip: IpVersion = 4
+    switches: Switches = "bridge"
+    """What each switch is."""
 
     def node(self, name: str) -> NodePlan:
         """The node of that name."""

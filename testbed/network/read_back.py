@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from testbed.errors import ReadBackError
-from testbed.network import shaping
+from testbed.network import open_vswitch, shaping
 from testbed.network.commands import TAP_RING_FRAMES
 from testbed.network.node_settings import Spread
 from testbed.network.plan import NetworkPlan, NodePlan
@@ -36,7 +36,8 @@ def addresses_of(
         if interface.link in plan.relayed:
             _same(node.name, f"{name} txqueuelen", TAP_RING_FRAMES, link.get("txqlen"))
         if node.role == "switch":
-            _same(node.name, f"{name} master", node.name, link.get("master"))
+            master = node.name if plan.switches == "bridge" else open_vswitch.MASTER
+            _same(node.name, f"{name} master", master, link.get("master"))
         addresses = [f"{a['local']}/{a['prefixlen']}" for a in link.get("addr_info", ())]
         planned = node.addressing.address_of.get(name)
         _same(node.name, name, [planned] if planned else [], addresses)

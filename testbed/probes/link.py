@@ -4,8 +4,10 @@ Rules:
 
 - One dumpcap per node captures all its interfaces into one pcapng, an interface block each,
   nanosecond stamps, headers only.
-- dumpcap counts what its ring dropped and writes it into the file when it ends (interface
-  statistics block).
+- With several interfaces dumpcap has a queue between its rings and its file as well, of 1000
+  packets by default, which overflows where CPUs are busy; here it has the room of all rings.
+- dumpcap counts what its rings and its queue dropped and writes it into the file when it ends
+  (interface statistics block).
 - It hands packets on when its buffer is full or 100 ms have passed; what came later is lost when it
   is told to stop. So a marker frame leaves through every interface at the end, and a capture is
   stopped only when its file holds the markers of all its interfaces.
@@ -45,9 +47,10 @@ def dumpcap_argv(interfaces: Sequence[str], path: Path, buffer_mib: int = BUFFER
     Args:
         interfaces: their names.
         path: of the file.
-        buffer_mib: ring of each interface.
+        buffer_mib: ring of each interface; the queue has as much as all of them.
     """
-    argv = ["dumpcap", "-q", "-n", "-p"]
+    queue_bytes = len(interfaces) * buffer_mib * 2**20
+    argv = ["dumpcap", "-q", "-n", "-p", "-C", str(queue_bytes)]
     for interface in interfaces:
         argv += ["-i", interface, "-s", str(SNAPLEN_BYTES), "-B", str(buffer_mib)]
     return [*argv, "-w", str(path)]

@@ -19,6 +19,10 @@ _SHORTEST_LINK: Final = 110
 _LETTER: Final = 7.2
 """Width of a letter of a label, generously."""
 _ROW: Final = 92
+_LABELLED_ROW: Final = 148
+"""Where several links have labels and lead to other rows: their middles are half a row apart."""
+_MOST_LABELLED: Final = 6
+"""More labels than that stand on one another: what they have in common stands below instead."""
 _NODE_WIDTH: Final = 104
 _NODE_HEIGHT: Final = 48
 _MARGIN: Final = 24
@@ -49,20 +53,28 @@ def draw(manifest: Manifest) -> Picture | None:
         return None
     columns = _columns(manifest.nodes, manifest.links)
     rows = max(len(column) for column in columns)
-    labels = [_labels(link) for link in manifest.links if rows == 1 or link.bottleneck]
+    chosen = [link for link in manifest.links if rows == 1 or link.bottleneck]
+    caption = ""
+    if rows > 1 and len(chosen) > _MOST_LABELLED:
+        caption, chosen = _in_common(chosen), []
+    labels = [_labels(link) for link in chosen]
+    pitch = _LABELLED_ROW if rows > 1 and len(chosen) > 1 else _ROW
     longest = max((len(text) for pair in labels for side in pair for text in side), default=0)
     gap = _NODE_WIDTH + max(_SHORTEST_LINK, round(longest * _LETTER) + _MARGIN)
     most = max((len(side) for pair in labels for side in pair), default=0)
     top = _MARGIN + max(0, most - _LABEL_LINES) * _LABEL_ROW
     width = 2 * _MARGIN + _NODE_WIDTH + (len(columns) - 1) * gap
-    height = 2 * top + _NODE_HEIGHT + (rows - 1) * _ROW
+    height = 2 * top + _NODE_HEIGHT + (rows - 1) * pitch + (_LABEL_ROW if caption else 0)
     places = {}
     for index, column in enumerate(columns):
-        first = top + _NODE_HEIGHT / 2 + (rows - len(column)) * _ROW / 2
+        first = top + _NODE_HEIGHT / 2 + (rows - len(column)) * pitch / 2
         for row, node in enumerate(column):
             x = _MARGIN + _NODE_WIDTH / 2 + index * gap
-            places[node.name] = _Place(x, first + row * _ROW)
-    parts = [_link(link, places, labelled=rows == 1 or link.bottleneck) for link in manifest.links]
+            places[node.name] = _Place(x, first + row * pitch)
+    parts = [_link(link, places, labelled=link in chosen) for link in manifest.links]
+    if caption:
+        at = f'x="{width / 2:g}" y="{height - 10:g}"'
+        parts.append(f'<text {at} class="setting narrow">{escape(caption)}</text>')
     parts += [_node(node, places[node.name]) for node in manifest.nodes]
     title = escape(f"Topology. {'. '.join(_sentence(link) for link in manifest.links)}")
     svg = (
@@ -172,6 +184,13 @@ def _labels(link: LinkRecord) -> tuple[list[str], list[str]]:
     """What stands above a link and below it: its settings, or those of either direction."""
     above = settings.lines(link.forward)
     return (above, []) if _is_symmetric(link) else (above, settings.lines(link.reverse))
+
+
+def _in_common(links: Sequence[LinkRecord]) -> str:
+    """The settings of bottlenecks that all have the same; nothing where they differ."""
+    ways = [way for link in links for way in (link.forward, link.reverse) if way.bottleneck]
+    found = {tuple(settings.lines(way)) for way in ways}
+    return f"each bottleneck: {' · '.join(found.pop())}" if len(found) == 1 else ""
 
 
 def _sentence(link: LinkRecord) -> str:

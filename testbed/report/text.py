@@ -114,6 +114,7 @@ def _headline(summary: Summary) -> RenderableType:
         *map(clean, server_settings.described(scenario)),
         f"seed {summary.seed}",
         f"links by {summary.link_backend}",
+        *(["switches by Open vSwitch"] if scenario.get("switches") == "ovs" else []),
     ]
     about = Text(" · ".join(parts), style=_DIM)
     if summary.state == "complete":

@@ -24,6 +24,7 @@ from testbed.scenario.probes import ProbeSet, parse_probes
 from testbed.scenario.servers import MODELS, MOST_WORKERS, SERVERS, ServerModel, speaking
 
 LinkBackend = Literal["auto", "kernel", "relay"]
+Switches = Literal["bridge", "ovs"]
 DirectionName = Literal["forward", "reverse"]
 DIRECTIONS: Final[tuple[DirectionName, ...]] = ("forward", "reverse")
 HttpVersion = Literal["1.1", "2"]
@@ -239,6 +240,8 @@ class Scenario(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
     congestion_control: str = "cubic"
     """TCP congestion control of every host."""
     link_backend: LinkBackend = "auto"
+    switches: Switches = "bridge"
+    """What the topology's switches are: Linux bridges, or bridges of Open vSwitch."""
     seed: int | None = None
     """Key of all random streams, 0 to 2**63 - 1."""
     probes: str = "all"

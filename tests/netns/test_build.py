@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from testbed.network import open_vswitch
+from tests.support import kernel_features
 from tests.support.sandboxes import in_sandbox
 
 TOPOLOGY = '''
@@ -127,6 +129,11 @@ def test_a_nodes_shell_starts_when_it_is_first_asked(target: str, tmp_path: Path
         "3",
         "2 False",
     ]
+
+
+def test_whether_the_kernel_has_the_datapath_of_open_vswitch() -> None:
+    # genl(8) asks the kernel in its own way.
+    assert open_vswitch.has_datapath() == (kernel_features.OPEN_VSWITCH in kernel_features.found())
 
 
 REFUSALS = """

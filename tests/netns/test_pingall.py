@@ -1,21 +1,17 @@
-"""Rule: in every topology that has a name every node reaches every other one, in the testbed over
-IPv4 and IPv6, and in plain Mininet as `mn` starts it.
+"""Rule: in every topology that has a name every node reaches every other one, over IPv4 and
+IPv6.
 """
 
 from __future__ import annotations
 
-import re
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from testbed import bundled
-from testbed.network.tools import locate
 from testbed.network.topology import load_topology
 from tests.support.people import environment
 from tests.support.runs import CLI
-from tests.support.sandboxes import in_sandbox
 
 END_S = 180.0
 """The slowest, fat_tree with 1260 pings, takes 8 s on an idle machine."""
@@ -53,19 +49,3 @@ def test_everyone_reaches_everyone(name: str, options: dict[str, int], ip: int) 
     assert done.returncode == 0, done.stdout
     count = pings(name, options)
     assert f"*** Results: 0% dropped ({count}/{count} received)" in done.stdout, done.stdout
-
-
-@pytest.mark.parametrize(("name", "options"), TARGETS, ids=IDS)
-def test_plain_mininet_runs_it_as_well(name: str, options: dict[str, int]) -> None:
-    if locate("mn") is None:
-        pytest.skip("Mininet's own command `mn` is not installed")
-    topo = ",".join([name, *("{}={}".format(*pair) for pair in options.items())])
-    path = Path(bundled.folder("topologies")) / f"{name}.py"
-    argv = ["mn", "--custom", str(path), "--topo", topo, "--test", "pingall"]
-    done = in_sandbox([*argv, "--switch", "lxbr", "--controller", "none"])
-    count = pings(name, options)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    found = re.search(r"Results: .*", said)
-    assert found is not None, said
-    assert found[0] == f"Results: 0% dropped ({count}/{count} received)", said

@@ -127,3 +127,39 @@ def test_all_of_it_lies_inside() -> None:
         assert 0 <= x <= width - float(box.get("width", 0))
         assert 0 <= y <= height - float(box.get("height", 0))
     assert re.match(r'<svg viewBox="0 0 \d', found.svg)
+
+
+def mesh(names: int, delays_ms: list[int]) -> object:
+    """Clients, each joined to a router by a bottleneck, and a server."""
+    clients = [node(f"client{n}", "client", 1) for n in range(1, names + 1)]
+    links = [link(one.name, "r1", bottleneck=True) for one in clients]
+    for index, delay_ms in enumerate(delays_ms):
+        ways = {
+            way: msgspec.structs.replace(getattr(links[index], way), delay_ns=delay_ms * 1_000_000)
+            for way in ("forward", "reverse")
+        }
+        links[index] = msgspec.structs.replace(links[index], **ways)
+    return manifest(
+        nodes=[*clients, node("r1", "router", 1), node("server", "server", 1)],
+        links=[*links, link("r1", "server", bottleneck=False)],
+    )
+
+
+def labels(of: Picture) -> list[str]:
+    texts = ET.fromstring(of.svg).iter(f"{SVG}text")
+    return [str(t.text) for t in texts if str(t.get("class")).startswith("setting")]
+
+
+def test_links_side_by_side_have_room_for_their_labels() -> None:
+    at = places(picture(mesh(2, [])))
+    # The middles of two links to one router are half as far apart as their other ends; two lines
+    # of a label need 2 * 16 pixels, and 16 to either line.
+    assert (at["client2"][1] - at["client1"][1]) / 2 >= 4 * 16
+    assert len(labels(picture(mesh(2, [])))) == 2 * 2
+
+
+def test_what_many_bottlenecks_have_in_common_stands_below_once() -> None:
+    (text,) = labels(picture(mesh(7, [])))
+    assert text == "each bottleneck: 10 Mbit/s · queue 50 p · 20 ms · 2 % loss"
+    assert labels(picture(mesh(7, [5]))) == []
+    assert classes(picture(mesh(7, [])), "line").count("wire narrow") == 7

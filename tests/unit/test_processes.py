@@ -88,6 +88,23 @@ def test_who_has_no_lifeline_is_sent_sigterm_at_once(processes: Processes) -> No
     assert process.end() == 6
 
 
+def test_those_without_a_lifeline_are_all_told_before_any_is_waited_for(
+    processes: Processes, tmp_path: Path
+) -> None:
+    # Each ends only when the other one was told, too: told one after the other, the first one would
+    # wait in vain and be killed.
+    started = []
+    for own, other in (("a", "b"), ("b", "a")):
+        script = (
+            f"trap 'touch {tmp_path}/{own}; while [ ! -e {tmp_path}/{other} ]; do sleep 0.01; "
+            "done; exit 7' TERM; echo ready; while :; do sleep 0.01; done"
+        )
+        started.append(start(processes, script, lifeline=False))
+        started[-1].more_patience_s = PATIENCE_S
+    assert processes.end("server") == started
+    assert [process.exit_code for process in started] == [7, 7]
+
+
 def test_a_process_that_has_ended_keeps_its_exit_code(processes: Processes) -> None:
     process = start(processes, "echo ready; exit 3")
     wait_for_end(process)

@@ -201,9 +201,9 @@ def test_losses_of_a_last_hop_are_as_many_and_as_long_as_asked() -> None:
 
 
 def test_the_queue_of_a_satellite_is_a_bandwidth_delay_product() -> None:
-    # 50 Mbit/s * 540 ms = 27 Mbit, 2229 frames.
-    assert plan_of("satellite").links[1].forward.queue_packets == 2229
-    assert plan_of("satellite", queue_bdp=0.5).links[1].forward.queue_packets == 1115
+    # 20 Mbit/s * 540 ms = 10.8 Mbit, 892 frames.
+    assert plan_of("satellite").links[1].forward.queue_packets == 892
+    assert plan_of("satellite", queue_bdp=0.5).links[1].forward.queue_packets == 446
 
 
 @pytest.mark.parametrize("spread", ["packets", "flows"])
