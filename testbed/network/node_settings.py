@@ -18,6 +18,7 @@ warning.
 
 from __future__ import annotations
 
+import inspect
 import ipaddress
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -77,7 +78,7 @@ def check_keys(
         )
         return
     own = next((cls for cls in _classes(info) if "config" in vars(cls)), None)
-    if own is not None and own.__module__ not in _PLAIN and role not in ("router", "switch"):
+    if own is not None and role not in ("router", "switch") and not _is_done_here(own):
         warning(
             f"node {name}: {own.__name__}.config is not called: what it does to the host is missing"
         )
@@ -94,6 +95,19 @@ def check_keys(
             )
         elif key not in known:
             problem(f"node {name}: {key}", f"unknown parameter{did_you_mean(str(key), known)}")
+
+
+def _is_done_here(cls: type) -> bool:
+    """Whether the testbed does what the `config` of a class does.
+
+    It does what Mininet's own hosts do, and acts upon each of its `OWN_KEYS`: a `config` that takes
+    one of these and no other parameter is there for plain Mininet.
+    """
+    if cls.__module__ in _PLAIN:
+        return True
+    parameters = inspect.signature(vars(cls)["config"]).parameters.values()
+    named = [one.name for one in parameters if one.kind is one.POSITIONAL_OR_KEYWORD][1:]
+    return bool(named) and set(named) <= set(OWN_KEYS)
 
 
 def _has_own_class(info: Mapping[str, Any]) -> bool:
