@@ -283,9 +283,10 @@ def probe_records(
     if chosen.captures == "everywhere":
         tcp_sources.append("captures")
     off = f"switched off (--probes {probes})"
-    loops = ["trio Instrument"]
+    loops, sockets = ["trio Instrument"], ["trio socket"]
     if server.loop == "asyncio":
         loops.append("asyncio event loop")
+        sockets.append("plain socket")
     records = [
         _record("link", bool(link_sources), link_sources, off),
         _record("nic", sampled, ["/proc/net/dev"], off),
@@ -293,7 +294,7 @@ def probe_records(
         _record("ip", sampled, ip_sources, off),
         _record("tcp", bool(tcp_sources), tcp_sources, off),
         _record("socket", sampled, ["inet_diag SK_MEMINFO", "/proc/PID/fd"], off),
-        _record("syscall", chosen.syscall, ["trio socket"], off),
+        _record("syscall", chosen.syscall, sockets, off),
         _record("event_loop", chosen.event_loop, loops, off),
         _record("asgi", chosen.asgi, ["ASGI middleware"], off),
         _record("http", True, ["httpcore trace"]),
@@ -306,9 +307,10 @@ def _of_server(record: ProbeRecord, server: ServerModel, interface: str) -> Prob
     if record.observed and record.layer == "asgi" and interface == "WSGI":
         return _record("asgi", False, [], "the application is a WSGI application")
     blind = server.blind(record.layer)
-    if not record.observed or not blind:
+    reason = f"of the clients only: {blind}" if blind else server.lacking(record.layer)
+    if not record.observed or not reason:
         return record
-    return msgspec.structs.replace(record, reason=f"of the clients only: {blind}")
+    return msgspec.structs.replace(record, reason=reason)
 
 
 def _record(layer: str, observed: bool, sources: list[str], reason: str = "") -> ProbeRecord:

@@ -18,7 +18,7 @@ import msgspec
 from testbed.errors import Interrupted, MachineError, ProcessError, ReadBackError
 from testbed.live.config import LiveConfig
 from testbed.live.orders import Orders
-from testbed.live.privileges import server_user, without_privileges
+from testbed.live.privileges import CLIENT_ID, SERVER_ID, server_user, without_privileges
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.load.config import LoadConfig
 from testbed.load.share import Share
@@ -273,11 +273,12 @@ def _command(module: str, told: msgspec.Struct, config: LiveConfig, node: NodePl
     """
     argument = msgspec.json.encode(told).decode()
     argv = [sys.executable, "-m", module, argument]
+    user = SERVER_ID if isinstance(told, ServerConfig) else CLIENT_ID
     environment = config.scenario.app_environment
     folders = [Path(config.directory), *([Path(environment).expanduser()] if environment else [])]
     limit = node.settings.descriptors
     if limit is None:
-        return without_privileges(argv, folders)
+        return without_privileges(argv, folders, user)
     most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     if most != resource.RLIM_INFINITY and limit > most:
         raise MachineError(
@@ -287,14 +288,18 @@ def _command(module: str, told: msgspec.Struct, config: LiveConfig, node: NodePl
         )
     # Only the soft limit: it is what accept(2) and open(2) look at.
     limited = [find_tool("prlimit"), f"--nofile={limit}:"]
-    return [*limited, *without_privileges(argv, folders)]
+    return [*limited, *without_privileges(argv, folders, user)]
 
 
-def _descriptor_limit(process_id: int) -> int:
-    """The soft limit of a process (proc_pid_limits(5)); prlimit(2) would ask for a privilege."""
+def _descriptor_limit(process_id: int) -> int | None:
+    """The soft limit of a process (proc_pid_limits(5)); prlimit(2) would ask for a privilege.
+
+    None: there is none.
+    """
     text = Path(f"/proc/{process_id}/limits").read_text(encoding="ascii")
     (line,) = (one for one in text.splitlines() if one.startswith("Max open files"))
-    return int(line.split()[3])
+    word = line.split()[3]
+    return None if word == "unlimited" else int(word)
 
 
 def note_limits(processes: Processes, plan: NetworkPlan) -> None:
@@ -305,7 +310,8 @@ def note_limits(processes: Processes, plan: NetworkPlan) -> None:
     """
     for process in (*processes.of_kind("server"), *processes.of_kind("load")):
         soft = _descriptor_limit(process.popen.pid)
-        process.about["descriptor_limit"] = soft
+        if soft is not None:
+            process.about["descriptor_limit"] = soft
         wanted = plan.node(process.node).settings.descriptors
         if wanted not in (None, soft):
             raise ReadBackError(

@@ -86,21 +86,8 @@ class Attempts(SocketType):
     def _announce(self, remote: Any) -> None:
         """Records the socket with its addresses, once."""
         self._announced = True
-        inet = self._sock.family in INET
-        local: Any = None
-        with suppress(OSError):  # EBADF: closed before it was ever used
-            local = self._sock.getsockname()
-        self._log.opened(
-            OpenedConnection(
-                connection=self.number,
-                role=self._role,
-                local_address=str(local[0]) if inet and local else None,
-                local_port=local[1] or None if inet and local else None,
-                remote_address=str(remote[0]) if inet and remote else None,
-                remote_port=remote[1] if inet and remote else None,
-                opened_ns=self._opened_ns,
-            )
-        )
+        opened = opened_connection(self._sock, self.number, self._role, remote, self._opened_ns)
+        self._log.opened(opened)
 
     def _attempt(
         self,
@@ -113,22 +100,11 @@ class Attempts(SocketType):
         """Makes one call and records it."""
         if not self._announced and call != "connect":
             self._announce(None)
-        started_ns = monotonic_ns()
-        try:
-            result = function(*args)
-        except OSError as error:
-            ended_ns = monotonic_ns()
-            self._log.record(
-                call, self.number, started_ns, ended_ns, 0, asked_bytes, errno_of(error)
-            )
-            raise
-        ended_ns = monotonic_ns()
-        moved_bytes = size(result)
+        result = attempt(self._log, self.number, call, size, asked_bytes, function, *args)
         if call == "send":
-            self.sent_bytes += moved_bytes
+            self.sent_bytes += size(result)
         elif call == "recv":
-            self.received_bytes += moved_bytes
-        self._log.record(call, self.number, started_ns, ended_ns, moved_bytes, asked_bytes)
+            self.received_bytes += size(result)
         return result
 
     async def _wait(self, call: Call) -> None:
@@ -177,6 +153,51 @@ class Attempts(SocketType):
             await self._wait(wait)
             with suppress(BlockingIOError):
                 return self._attempt(call, size, asked_bytes, function, *args)
+
+
+def opened_connection(
+    sock: stdlib_socket.socket,
+    number: int,
+    role: Literal["client", "server"],
+    remote: Any,
+    opened_ns: int,
+) -> OpenedConnection:
+    """A socket with its addresses, as far as it has some."""
+    inet = sock.family in INET
+    local: Any = None
+    with suppress(OSError):  # EBADF: closed before it was ever used
+        local = sock.getsockname()
+    return OpenedConnection(
+        connection=number,
+        role=role,
+        local_address=str(local[0]) if inet and local else None,
+        local_port=local[1] or None if inet and local else None,
+        remote_address=str(remote[0]) if inet and remote else None,
+        remote_port=remote[1] if inet and remote else None,
+        opened_ns=opened_ns,
+    )
+
+
+def attempt(
+    log: CallLog,
+    number: int,
+    call: Call,
+    size: Callable[[_Result], int],
+    asked_bytes: int,
+    function: Callable[..., _Result],
+    *args: Any,
+) -> _Result:
+    """Makes one call and records it, also when it fails."""
+    started_ns = monotonic_ns()
+    try:
+        result = function(*args)
+    except OSError as error:
+        ended_ns = monotonic_ns()
+        log.record(call, number, started_ns, ended_ns, 0, asked_bytes, errno_of(error))
+        raise
+    ended_ns = monotonic_ns()
+    log.record(call, number, started_ns, ended_ns, size(result), asked_bytes)
+    return result
 
 
 def errno_of(error: OSError) -> int:

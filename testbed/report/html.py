@@ -32,6 +32,7 @@ from testbed.report import (
     figures,
     heat_map,
     link_table,
+    server_settings,
     settings,
     why_slow,
     wording,
@@ -145,7 +146,12 @@ def render(
         impairments=_impairments(manifest, summary),
         settings=settings.described(manifest),
         changes=settings.changes(manifest),
-        spoken=wording.spoken(summary.scenario),
+        spoken=" · ".join(
+            [
+                wording.spoken(summary.scenario),
+                *server_settings.described(summary.scenario),
+            ]
+        ),
         started=_moment(manifest.started_utc),
         figures=_script_json(drawn),
         sentences={

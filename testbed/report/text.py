@@ -27,7 +27,7 @@ from rich.text import Text
 from testbed.analysis.summary import Backpressure, Expectation, Http, Ledger, LedgerRow, Summary
 from testbed.recording.manifest import Manifest
 from testbed.report import format as scale
-from testbed.report import link_table, mix_table, why_slow, wording
+from testbed.report import link_table, mix_table, server_settings, why_slow, wording
 from testbed.report.format import clean
 
 WIDEST: Final = 120
@@ -111,6 +111,7 @@ def _headline(summary: Summary) -> RenderableType:
         clean(str(scenario.get("topology", "?"))),
         clean(f"{scenario.get('app', '?')} on {scenario.get('server', '?')}"),
         clean(wording.spoken(scenario)),
+        *map(clean, server_settings.described(scenario)),
         f"seed {summary.seed}",
         f"links by {summary.link_backend}",
         *(["switches by Open vSwitch"] if scenario.get("switches") == "ovs" else []),

@@ -51,7 +51,7 @@ def sentence(found: JourneySummary) -> str:
     if not explained:
         return (
             "No request is explained to 99 %: that needs captures and the system calls of clients "
-            "and servers (--probes all, --server hypercorn)."
+            "and servers (--probes all, a server with an event loop)."
         )
     return (
         f"{scale.count(explained)} of {scale.plural(found.requests, 'request')} "

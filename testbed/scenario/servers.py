@@ -40,8 +40,14 @@ class ServerModel:
         """Why the probe `event_loop` or `syscall` sees nothing of this server; empty: it does."""
         if probe == "event_loop" and self.loop is None:
             return f"the server {self.name} has no event loop"
-        if probe == "syscall" and self.loop != "trio":
-            return f"the server {self.name} does not use trio's sockets"
+        if probe == "syscall" and self.loop is None:
+            return f"the sockets of the server {self.name} belong to several threads or processes"
+        return ""
+
+    def lacking(self, probe: str) -> str:
+        """What a probe that sees this server does not see of it; empty: nothing is lacking."""
+        if probe == "syscall" and self.loop == "asyncio":
+            return f"of the server {self.name} calls without their waits"
         return ""
 
 

@@ -1,4 +1,4 @@
-"""Hypercorn on asyncio: HTTP/1.1, HTTP/2, TLS; no system calls observed.
+"""Hypercorn on asyncio: HTTP/1.1, HTTP/2, TLS.
 
 Rules:
 
@@ -12,7 +12,9 @@ from __future__ import annotations
 import asyncio
 from typing import Literal
 
-import hypercorn.asyncio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.asyncio.run import worker_serve
+from hypercorn.config import Sockets
 from hypercorn.utils import LifespanFailureError, LifespanTimeoutError
 
 from testbed.server.application import Loaded
@@ -32,9 +34,10 @@ def run(loaded: Loaded, config: ServerConfig, probes: ServerProbes) -> None:
         ProcessError: an address cannot be listened on, or the application's lifespan failed.
         MachineError: a buffer cannot be had.
     """
-    sockets = listening_sockets(config)
+    sockets = probes.observed(listening_sockets(config))
     ports = {bound.getsockname()[1] for bound in sockets}
-    made = hypercorn_config(config, [bound.detach() for bound in sockets])
+    made = hypercorn_config(config, [bound.fileno() for bound in sockets])
+    listening = Sockets([], sockets, []) if config.tls_fd is None else Sockets(sockets, [], [])
     watch = LifespanWatch(probes.around(loaded.asgi))
     stage: Literal["startup", "service", "shutdown"] = "startup"
 
@@ -50,11 +53,12 @@ def run(loaded: Loaded, config: ServerConfig, probes: ServerProbes) -> None:
             ending.append(asyncio.ensure_future(end_connections(made.graceful_timeout, ports)))
 
         serving = asyncio.ensure_future(
-            hypercorn.asyncio.serve(
-                watch,  # type: ignore[arg-type]  # Hypercorn types messages by kind
+            # Its `serve` would make plain sockets of the descriptors.
+            worker_serve(
+                ASGIWrapper(watch),  # type: ignore[arg-type]  # it types messages by kind
                 made,
+                sockets=listening,
                 shutdown_trigger=trigger,
-                mode="asgi",
             )
         )
         told = asyncio.ensure_future(told_to_stop.wait())

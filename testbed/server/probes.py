@@ -6,6 +6,7 @@ choice, which knows what the model has for them to see (`testbed.scenario.server
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from testbed.child import Flushable
 from testbed.probes.asgi import Application, AsgiProbe, open_asgi_segment
 from testbed.probes.asyncio_loop import AsyncioLoopProbe, open_asyncio_loop_probe
 from testbed.probes.event_loop import EventLoopProbe, open_event_loop_probe
+from testbed.probes.plain_socket import PlainSocket
 from testbed.probes.syscall import SyscallProbe, open_syscall_probe
 from testbed.recording.segments import SegmentWriter
 from testbed.scenario.servers import MODELS
@@ -30,6 +32,12 @@ class ServerProbes:
     syscall: SyscallProbe | None = None
     segments: list[Flushable] = field(default_factory=list)
     """All of them, for who keeps them flushed."""
+
+    def observed(self, sockets: list[socket.socket]) -> list[socket.socket]:
+        """The plain listening sockets, observed where there is a probe for that."""
+        if self.syscall is None:
+            return sockets
+        return [PlainSocket(one, self.syscall) for one in sockets]
 
     def around(self, application: Application) -> Application:
         """The application with the ASGI probe around it, where there is one."""
@@ -55,7 +63,7 @@ def server_probes(config: ServerConfig) -> Iterator[ServerProbes]:
         if config.event_loop_fd is not None and model.loop == "asyncio":
             opened.asyncio_loop = open_asyncio_loop_probe(config.event_loop_fd, **whose)
             opened.segments.append(opened.asyncio_loop)
-        if config.syscall_fd is not None and model.loop == "trio":
+        if config.syscall_fd is not None and model.loop is not None:
             opened.syscall = open_syscall_probe(config.syscall_fd, **whose)
             opened.segments.append(opened.syscall)
         yield opened

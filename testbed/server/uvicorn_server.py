@@ -1,4 +1,4 @@
-"""Uvicorn on asyncio, with h11: HTTP/1.1, TLS; no system calls observed.
+"""Uvicorn on asyncio, with h11: HTTP/1.1, TLS.
 
 Rules:
 
@@ -83,7 +83,7 @@ def run(loaded: Loaded, config: ServerConfig, probes: ServerProbes) -> None:
         ProcessError: an address cannot be listened on, or the application's lifespan failed.
         MachineError: a buffer cannot be had.
     """
-    sockets = listening_sockets(config)
+    sockets = probes.observed(listening_sockets(config))
     urls = [url_of(bound, config) for bound in sockets]
     ports = {bound.getsockname()[1] for bound in sockets}
     watch = LifespanWatch(probes.around(loaded.asgi))

@@ -4,15 +4,18 @@ be; a server at its limit of descriptors is named.
 
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import polars as pl
 import pytest
 
-from testbed import Load, Scenario, run
+from testbed import Load, Scenario, run, start
 from testbed.errors import RequestError
 from testbed.recording.layout import Layout
 from testbed.scenario.nodes import NodeSettings
+from tests.support.process_table import command_line, marked
 from tests.support.runs import manifest_of
 
 RMEM = "4096 16384 16384"
@@ -106,3 +109,30 @@ def test_a_server_without_a_descriptor_for_the_next_connection(tmp_path: Path) -
         f"pressure comes from the server's descriptors (limit {LIMIT}): accept() failed {failed} "
         'times with "Too many open files" and nobody was accepted '
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user has no other user to become")
+def test_servers_and_clients_are_not_the_same_user(mark: str, tmp_path: Path) -> None:
+    """Neither can open what the other has open, such as the server's key."""
+    users: dict[str, int] = {}
+    scenario = Scenario(topology="single_bottleneck", load=Load(duration="3s", rate="5/s"))
+    with start(scenario, tmp_path / "run") as run:
+        deadline = time.monotonic() + 30
+        while sum(map(bool, users.values())) < 2 and time.monotonic() < deadline:
+            for process in marked(mark):
+                words = command_line(process)
+                for kind in ("testbed.server", "testbed.load"):
+                    if kind in words:
+                        users[kind] = user_of(process)
+            time.sleep(0.05)
+        run.wait()
+    assert sorted(users) == ["testbed.load", "testbed.server"]
+    assert 0 not in users.values()
+    assert users["testbed.load"] != users["testbed.server"]
+
+
+def user_of(process: int) -> int:
+    """Its effective user, once it has given up being root (proc_pid_status(5))."""
+    status = Path(f"/proc/{process}/status").read_text(encoding="ascii")
+    (line,) = (one for one in status.splitlines() if one.startswith("Uid:"))
+    return int(line.split()[2])

@@ -125,3 +125,21 @@ def test_roots_applications_have_no_privilege_either(tmp_path: Path) -> None:
         "uid (65534, 65534, 65534) groups [] "
         f"CapInh: {none} CapPrm: {none} CapEff: {none} CapBnd: {none} CapAmb: {none} NoNewPrivs: 1"
     ) in done.stderr
+
+
+def test_another_server_with_workers_and_settings_of_its_node() -> None:
+    with home_of_ordinary_user() as home:
+        options = {
+            "server": "forking",
+            "workers": "2",
+            "nodes": "server: descriptors 64, net.ipv4.tcp_rmem 4096 16384 65536",
+        }
+        done = run_as_user(run_argv(home / "out", 40, **options), home)
+        assert done.returncode in (0, 5), done.stderr
+        manifest = manifest_of(home / "out")
+        assert (manifest.state, manifest.warnings) == ("complete", [])
+        assert {process.exit_code for process in manifest.processes} == {0}
+        limits = {one.name: one.about.get("descriptor_limit") for one in manifest.processes}
+        assert (limits["server.1"], limits["server.2"]) == (64, 64)
+        [server] = [node for node in manifest.nodes if node.name == "server"]
+        assert server.sysctls["net.ipv4.tcp_rmem"] == "4096 16384 65536"

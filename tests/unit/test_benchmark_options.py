@@ -6,6 +6,7 @@ import pytest
 
 from benchmarks.probes.__main__ import main as probes_main
 from benchmarks.relay.__main__ import main
+from benchmarks.servers.__main__ import main as servers_main
 
 
 @pytest.mark.parametrize("option", ["--rounds", "--tcp"])
@@ -36,5 +37,15 @@ def test_what_probes_cannot_be_measured_with(
 ) -> None:
     with pytest.raises(SystemExit) as caught:
         probes_main(words)
+    assert caught.value.code == 2
+    assert words[0] in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--users", "0"], ["--users", "x"], ["--only", "gunicorn"]])
+def test_what_servers_cannot_be_measured_with(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        servers_main(words)
     assert caught.value.code == 2
     assert words[0] in capsys.readouterr().err

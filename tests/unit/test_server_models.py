@@ -5,14 +5,17 @@ what differs is how many clients are served at once.
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import socket
 import ssl
 from contextlib import ExitStack
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Final
 
 import httpx
+import polars as pl
 import pytest
 
 from testbed.live.certificates import Certificates
@@ -21,6 +24,7 @@ from testbed.scenario.servers import MODELS, SERVERS
 from tests.unit.processes import DEADLINE_S, Server, server, unready_server, wait_for, write_app
 
 MODEL = pytest.mark.parametrize("model", SERVERS)
+ASYNCIO = pytest.mark.parametrize("model", ["hypercorn-asyncio", "uvicorn"])
 WITHOUT_LOOP: Final = [name for name, model in MODELS.items() if model.loop is None]
 APP = """
 import time
@@ -223,7 +227,7 @@ def test_a_body_of_unknown_length_is_refused(tmp_path: Path, model: str) -> None
     assert child.asgi() == []
 
 
-@pytest.mark.parametrize("model", ["hypercorn-asyncio", "uvicorn"])
+@ASYNCIO
 def test_a_blocking_handler_is_a_long_step_of_asyncio(tmp_path: Path, model: str) -> None:
     with server(tmp_path, write_app(tmp_path, APP), server=model) as child:
         assert httpx.get(child.url + "/block", trust_env=False).status_code == 200
@@ -293,3 +297,73 @@ def test_workers_share_a_socket(tmp_path: Path, model: str) -> None:
         for child in workers:
             child.end_stdin()
             assert child.exit_code() == 0, child.log()
+
+
+@ASYNCIO
+@pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
+def test_the_system_calls_of_asyncio(tmp_path: Path, model: str, *, tls: bool) -> None:
+    authority = Certificates()
+    descriptor = authority.issue(["127.0.0.1"], None) if tls else None
+    app = write_app(tmp_path, APP)
+    with server(tmp_path, app, server=model, tls_fd=descriptor) as child:
+        context = ssl.create_default_context(cadata=authority.ca_pem)
+        with httpx.Client(verify=context, trust_env=False) as client:
+            for _ in range(23):
+                assert client.post(child.url, content=b"x" * 10_000).content.startswith(b"10000 ")
+        end(child)
+    found = child.system_calls()
+    listener, connection = found.connections.sort("connection").to_dicts()
+    assert (listener["role"], listener["local_port"]) == ("server", child.port)
+    assert (connection["role"], connection["local_port"]) == ("server", child.port)
+    assert listener["remote_port"] is None
+    assert connection["remote_port"] == child.asgi()[0].client_port
+    calls = found.calls
+    accepts = calls.filter(pl.col("call") == "accept")
+    assert accepts["connection"].unique().to_list() == [listener["connection"]]
+    assert accepts["error"].null_count() == 1  # the others found nobody
+    mine = calls.filter(pl.col("connection") == connection["connection"])
+    received = mine.filter((pl.col("call") == "recv") & (pl.col("bytes") > 0))
+    # The requests' bodies, and their heads, and with TLS its own.
+    assert 23 * 10_000 < received["bytes"].sum() < 23 * 10_600 + 5000 * tls
+    assert mine.filter(pl.col("call") == "send")["bytes"].sum() > 23 * len(b"10000 ")
+    assert mine["call"].to_list().count("close") == 1
+    # Offsets are where each call begins in its stream.
+    assert received["offset_bytes"].to_list() == [
+        *accumulate(received["bytes"].to_list()[:-1], initial=0)
+    ]
+
+
+@ASYNCIO
+def test_asyncio_without_a_descriptor_left(tmp_path: Path, model: str) -> None:
+    with server(tmp_path, "hello", server=model) as child:
+        used = {int(entry.name) for entry in Path(f"/proc/{child.process.pid}/fd").iterdir()}
+        free = next(number for number in count() if number not in used)
+        _, most = resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE, (free, most))
+        with socket.create_connection(("127.0.0.1", child.port)) as waiting:
+            wait_for(lambda: "out of system resource" in child.log(), child.log)
+            resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE, (most, most))
+            waiting.settimeout(DEADLINE_S)
+            waiting.sendall(b"GET / HTTP/1.1\r\nhost: server\r\n\r\n")
+            assert waiting.recv(12) == b"HTTP/1.1 200"
+        end(child)
+    accepts = child.system_calls().calls.filter(pl.col("call") == "accept")
+    assert accepts["error"].to_list().count("EMFILE") >= 1
+
+
+@pytest.mark.parametrize("model", WITHOUT_LOOP)
+def test_blocking_servers_say_that_there_is_no_descriptor_left(tmp_path: Path, model: str) -> None:
+    with server(tmp_path, "hello", server=model) as child:
+        used = {int(entry.name) for entry in Path(f"/proc/{child.process.pid}/fd").iterdir()}
+        free = next(number for number in count() if number not in used)
+        _, most = resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE, (free, most))
+        with socket.create_connection(("127.0.0.1", child.port)) as waiting:
+            wait_for(
+                lambda: "accept returned EMFILE (Too many open files)" in child.log(), child.log
+            )
+            resource.prlimit(child.process.pid, resource.RLIMIT_NOFILE, (most, most))
+            waiting.settimeout(DEADLINE_S)
+            waiting.sendall(b"GET / HTTP/1.1\r\nhost: server\r\n\r\n")
+            assert waiting.recv(12) == b"HTTP/1.1 200"
+        end(child)
