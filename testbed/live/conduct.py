@@ -32,6 +32,7 @@ from testbed.errors import (
 from testbed.live import machine, observers, tracer, workload
 from testbed.live.config import LiveConfig
 from testbed.live.drain import wait_until_quiet
+from testbed.live.limits import note_limits
 from testbed.live.links import LinkControl
 from testbed.live.orders import Orders
 from testbed.live.processes import Processes
@@ -185,7 +186,7 @@ class Experiment:
         self._note(probes=self._probe_records(plan))
         wait_until_up(plan)
         clients.wait_until_ready(self._stopped)
-        workload.note_limits(processes, plan)
+        note_limits(processes, plan)
         return clients
 
     def _load(self, clients: workload.Clients, links: LinkControl) -> None:

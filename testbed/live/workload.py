@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from testbed.errors import Interrupted, MachineError, ProcessError, ReadBackError
+from testbed.errors import Interrupted, MachineError, ProcessError
 from testbed.live.config import LiveConfig
 from testbed.live.orders import Orders
 from testbed.live.privileges import CLIENT_ID, SERVER_ID, server_user, without_privileges
@@ -289,37 +289,6 @@ def _command(module: str, told: msgspec.Struct, config: LiveConfig, node: NodePl
     # Only the soft limit: it is what accept(2) and open(2) look at.
     limited = [find_tool("prlimit"), f"--nofile={limit}:"]
     return [*limited, *without_privileges(argv, folders, user)]
-
-
-def _descriptor_limit(process_id: int) -> int | None:
-    """The soft limit of a process (proc_pid_limits(5)); prlimit(2) would ask for a privilege.
-
-    None: there is none.
-    """
-    text = Path(f"/proc/{process_id}/limits").read_text(encoding="ascii")
-    (line,) = (one for one in text.splitlines() if one.startswith("Max open files"))
-    word = line.split()[3]
-    return None if word == "unlimited" else int(word)
-
-
-def note_limits(processes: Processes, plan: NetworkPlan) -> None:
-    """Reads the limits on descriptors of servers and clients back, and keeps them.
-
-    Raises:
-        ReadBackError: one is another than it was set to.
-    """
-    for process in (*processes.of_kind("server"), *processes.of_kind("load")):
-        soft = _descriptor_limit(process.popen.pid)
-        if soft is not None:
-            process.about["descriptor_limit"] = soft
-        wanted = plan.node(process.node).settings.descriptors
-        if wanted not in (None, soft):
-            raise ReadBackError(
-                f"{process.name}: descriptors were limited to {wanted} and read back as {soft}",
-                where=process.name,
-                wanted=str(wanted),
-                got=soft,
-            )
 
 
 class Clients:

@@ -41,10 +41,12 @@ def test_the_others_serve_all(rows: dict[str, Row], server: str) -> None:
 
 
 def test_what_each_takes_for_it(rows: dict[str, Row]) -> None:
-    """A thread each, a process each; one loop in one thread."""
+    """A thread each, a process each; one loop, whatever the number of clients."""
     threaded, forking, loop = rows["threaded"], rows["forking"], rows["hypercorn"]
     assert threaded.processes == 1
     assert USERS // 2 < threaded.threads <= USERS + 1
     assert USERS // 2 < forking.processes <= USERS + 1
-    assert forking.threads == forking.processes
-    assert (loop.processes, loop.threads) == (1, 1)
+    assert forking.threads < 2 * forking.processes
+    # One thread as a rule; a count that comes while a library has a second one sees that, too.
+    assert loop.processes == 1
+    assert loop.threads <= 2
