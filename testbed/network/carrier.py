@@ -34,11 +34,12 @@ def wait_until_up(plan: NetworkPlan) -> None:
         RunError: one cannot in time.
     """
     deadline = time.monotonic() + _UP_S
-    waited = False
+    waited, links = False, {link.name for link in plan.links}
     for node in plan.nodes:
         with visiting(of_node(node.name)), socket.socket(type=socket.SOCK_DGRAM) as any_socket:
             for interface in node.interfaces:
-                waited |= _wait(any_socket, node.name, interface.name, deadline)
+                if interface.link in links:
+                    waited |= _wait(any_socket, node.name, interface.name, deadline)
     if waited:
         time.sleep(_SETTLED_S)
 
