@@ -39,7 +39,8 @@ from testbed.calibration.record import (
 )
 from testbed.calibration.traffic import Sender, send_at_random
 from testbed.errors import RunError
-from testbed.live import observers, workload
+from testbed.live import observers, servers
+from testbed.live.clients import start_clients
 from testbed.live.config import LiveConfig
 from testbed.live.links import LinkControl
 from testbed.live.orders import Orders
@@ -141,8 +142,8 @@ class HttpLoad:
         )
         self._latest: LoadProgress | None = None
         self._links = LinkControl(lab.network, processes, lambda _change: None)
-        workload.start_servers(processes, layout, plan, config)
-        self._clients = workload.start_clients(processes, layout, plan, config)
+        servers.start_servers(processes, layout, plan, config)
+        self._clients = start_clients(processes, layout, plan, config)
         observers.start_sampler(processes, layout, lab.network, SAMPLE_NS)
 
     def start(self) -> None:
@@ -152,7 +153,7 @@ class HttpLoad:
             TestbedError: the server or the clients did not start.
         """
         observers.wait_for_sampler(self._here.processes)
-        workload.wait_for_servers(self._here.processes, self._here.lab.network.plan, _never)
+        servers.wait_for_servers(self._here.processes, self._here.lab.network.plan, _never)
         self._clients.wait_until_ready(_never)
         self._clients.go()
         time.sleep(_LOAD_AHEAD_NS / NS_PER_S)

@@ -7,7 +7,9 @@ conduct.py    the line itself
 processes.py  starts processes in nodes, watches them, ends them
 privileges.py what the server and the clients may do: nothing
 observers.py  relay, sampler and captures
-workload.py   servers and clients
+applications.py  what server and client processes have in common
+servers.py    the application under test
+clients.py    the load
 certificates.py  of a run with TLS
 drain.py      when the network has become quiet
 machine.py    facts of this machine for the manifest

@@ -29,7 +29,8 @@ from testbed.errors import (
     ScenarioError,
     TestbedError,
 )
-from testbed.live import machine, observers, tracer, workload
+from testbed.live import machine, observers, servers, tracer
+from testbed.live.clients import Clients, start_clients
 from testbed.live.config import LiveConfig
 from testbed.live.drain import wait_until_quiet
 from testbed.live.limits import note_limits
@@ -164,13 +165,13 @@ class Experiment:
         )
         return tracer.with_tracepoints(records, self._trace_missing)
 
-    def _start(self, network: Network) -> workload.Clients:
+    def _start(self, network: Network) -> Clients:
         """Starts all processes at once, then waits for each to be ready."""
         processes, layout, config, plan = self._processes, self._layout, self._config, network.plan
         probes = config.scenario.probe_set
-        authority = workload.certificates(config)
-        workload.start_servers(processes, layout, plan, config, authority)
-        clients = workload.start_clients(processes, layout, plan, config, authority)
+        authority = servers.certificates(config)
+        servers.start_servers(processes, layout, plan, config, authority)
+        clients = start_clients(processes, layout, plan, config, authority)
         observers.start_relay(processes, layout, plan, config.seed, config.relay_cpu)
         if probes.sample_interval_ns is not None:
             observers.start_sampler(processes, layout, network, probes.sample_interval_ns)
@@ -182,14 +183,14 @@ class Experiment:
             self._trace_missing = untraced
             self._note(probes=self._probe_records(plan))
             self._warn(f"no tracepoints: {untraced}")
-        self._interface = workload.wait_for_servers(processes, plan, self._stopped, authority)
+        self._interface = servers.wait_for_servers(processes, plan, self._stopped, authority)
         self._note(probes=self._probe_records(plan))
         wait_until_up(plan)
         clients.wait_until_ready(self._stopped)
         note_limits(processes, plan)
         return clients
 
-    def _load(self, clients: workload.Clients, links: LinkControl) -> None:
+    def _load(self, clients: Clients, links: LinkControl) -> None:
         cpu_start = machine.cpu_times()
         self._cpu_before = self._cpu_use()
         started_ns = clock.monotonic_ns()

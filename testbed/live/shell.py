@@ -9,7 +9,7 @@ from pathlib import Path
 
 from testbed import clock
 from testbed.errors import TestbedError
-from testbed.live import observers, workload
+from testbed.live import observers, servers
 from testbed.live.conduct import build_network
 from testbed.live.config import LiveConfig
 from testbed.live.links import LinkControl
@@ -39,9 +39,9 @@ def shell(config: LiveConfig) -> None:
     with Processes(layout) as processes:
         network = build_network(config.scenario)
         observers.start_relay(processes, layout, network.plan, config.seed, config.relay_cpu)
-        authority = workload.certificates(config)
-        workload.start_servers(processes, layout, network.plan, config, authority)
-        workload.wait_for_servers(processes, network.plan, lambda: False, authority)
+        authority = servers.certificates(config)
+        servers.start_servers(processes, layout, network.plan, config, authority)
+        servers.wait_for_servers(processes, network.plan, lambda: False, authority)
         wait_until_up(network.plan)
         client = network.plan.with_role("client")[0].name
         server = network.plan.with_role("server")[0].name
@@ -51,7 +51,7 @@ def shell(config: LiveConfig) -> None:
                 client=client,
                 server=server,
                 link=network.plan.links[-1].name,
-                port=workload.PORT,
+                port=servers.PORT,
                 url=_url(config, network.plan.asked_at(server)),
             )
         )
@@ -71,7 +71,7 @@ def shell(config: LiveConfig) -> None:
 def _url(config: LiveConfig, address: str) -> str:
     """The server's, with the options that curl needs for it."""
     # Nobody but this process has the authority's certificate.
-    rest = f"://{workload.authority_of(address)}/"
+    rest = f"://{servers.authority_of(address)}/"
     if config.scenario.tls:
         return f"--insecure https{rest}"
     return f"--http2-prior-knowledge http{rest}" if config.scenario.http == "2" else f"http{rest}"

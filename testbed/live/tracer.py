@@ -11,7 +11,7 @@ import msgspec
 from testbed.errors import ProcessError
 from testbed.live.config import LiveConfig
 from testbed.live.processes import Processes
-from testbed.live.workload import PORT
+from testbed.live.servers import PORT
 from testbed.network.plan import NetworkPlan
 from testbed.probes.tracepoints import TracedProcess, TracerAnswer, TracerConfig
 from testbed.recording.layout import Layout, create_partial
