@@ -29,7 +29,7 @@ from testbed.errors import (
     ScenarioError,
     TestbedError,
 )
-from testbed.live import machine, observers, tracer, workload
+from testbed.live import descriptors, machine, observers, tracer, workload
 from testbed.live.config import LiveConfig
 from testbed.live.drain import wait_until_quiet
 from testbed.live.links import LinkControl
@@ -185,7 +185,7 @@ class Experiment:
         self._note(probes=self._probe_records(plan))
         wait_until_up(plan)
         clients.wait_until_ready(self._stopped)
-        workload.note_limits(processes, plan)
+        descriptors.note_limits(processes, plan)
         return clients
 
     def _load(self, clients: workload.Clients, links: LinkControl) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
-import select
 import socket
 import sys
 import time
@@ -15,15 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from testbed.errors import Interrupted, MachineError, ProcessError, ReadBackError
+from testbed.errors import Interrupted, ProcessError
 from testbed.live.config import LiveConfig
+from testbed.live.descriptors import limited
 from testbed.live.orders import Orders
 from testbed.live.privileges import CLIENT_ID, SERVER_ID, server_user, without_privileges
 from testbed.live.processes import ManagedProcess, Processes
+from testbed.live.waiting import readable
 from testbed.load.config import LoadConfig
 from testbed.load.share import Share
 from testbed.network.plan import NetworkPlan, NodePlan
-from testbed.network.tools import find_tool
 from testbed.recording.layout import Layout, create_partial
 from testbed.recording.progress import LoadProgress, OnProgress
 from testbed.sandbox.netns import of_node, visiting
@@ -276,50 +275,7 @@ def _command(module: str, told: msgspec.Struct, config: LiveConfig, node: NodePl
     user = SERVER_ID if isinstance(told, ServerConfig) else CLIENT_ID
     environment = config.scenario.app_environment
     folders = [Path(config.directory), *([Path(environment).expanduser()] if environment else [])]
-    limit = node.settings.descriptors
-    if limit is None:
-        return without_privileges(argv, folders, user)
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if most != resource.RLIM_INFINITY and limit > most:
-        raise MachineError(
-            f"{node.name}: a process may have {most} descriptors here at most (ulimit -Hn), and "
-            f"{limit} are asked for",
-            where=f'nodes."{node.name}".descriptors',
-        )
-    # Only the soft limit: it is what accept(2) and open(2) look at.
-    limited = [find_tool("prlimit"), f"--nofile={limit}:"]
-    return [*limited, *without_privileges(argv, folders, user)]
-
-
-def _descriptor_limit(process_id: int) -> int | None:
-    """The soft limit of a process (proc_pid_limits(5)); prlimit(2) would ask for a privilege.
-
-    None: there is none.
-    """
-    text = Path(f"/proc/{process_id}/limits").read_text(encoding="ascii")
-    (line,) = (one for one in text.splitlines() if one.startswith("Max open files"))
-    word = line.split()[3]
-    return None if word == "unlimited" else int(word)
-
-
-def note_limits(processes: Processes, plan: NetworkPlan) -> None:
-    """Reads the limits on descriptors of servers and clients back, and keeps them.
-
-    Raises:
-        ReadBackError: one is another than it was set to.
-    """
-    for process in (*processes.of_kind("server"), *processes.of_kind("load")):
-        soft = _descriptor_limit(process.popen.pid)
-        if soft is not None:
-            process.about["descriptor_limit"] = soft
-        wanted = plan.node(process.node).settings.descriptors
-        if wanted not in (None, soft):
-            raise ReadBackError(
-                f"{process.name}: descriptors were limited to {wanted} and read back as {soft}",
-                where=process.name,
-                wanted=str(wanted),
-                got=soft,
-            )
+    return limited(without_privileges(argv, folders, user), node, config.descriptors)
 
 
 class Clients:
@@ -406,7 +362,7 @@ class Clients:
                 raise Interrupted("stopped by the user")
 
     def _ready(self, pipes: list[int], wait_s: float = _TELL_EVERY_S) -> list[int]:
-        return select.select(pipes, [], [], wait_s)[0]
+        return readable(pipes, wait_s)
 
     def _lines(self, pipe: int) -> Iterator[dict[str, Any]]:
         """The whole lines that have come; a pipe at its end leaves `_pipes`."""
