@@ -3,8 +3,8 @@
 Rules:
 
 - A figure that was not observed fulfils nothing, not even ``!=``: missing is never a value.
-- In a table of counts by name (`failures`, `errors`, `calls`, `drop_reasons`, `signals`) a name
-  that is not there was counted zero times.
+- In a table of counts by name (`failures`, `retried`, `errors`, `calls`, `drop_reasons`, `signals`)
+  a name that is not there was counted zero times.
 - A figure that does not exist fails, with the names that do.
 """
 
@@ -18,7 +18,7 @@ from testbed.analysis.summary import Expectation
 from testbed.scenario.expectation import Relation, parse_expectation
 from testbed.scenario.names import did_you_mean
 
-_COUNTS: Final = frozenset({"calls", "drop_reasons", "errors", "failures", "signals"})
+_COUNTS: Final = frozenset({"calls", "drop_reasons", "errors", "failures", "retried", "signals"})
 _NO_VALUE: Final = "no value: it was not observed, or there was none"
 _HOLDS: Final[Mapping[Relation, Callable[[Any, Any], bool]]] = {
     "==": operator.eq,

@@ -31,7 +31,7 @@ from testbed.analysis.series import (
 )
 from testbed.analysis.tables import read_table
 from testbed.analysis.topology import Topology, Way
-from testbed.events.http import HttpRequest
+from testbed.events.http import DROPPED, HttpRequest
 from testbed.events.link import LinkPacket
 from testbed.events.qdisc import QdiscSample
 from testbed.events.socket import SocketSample
@@ -88,7 +88,7 @@ def build_series(root: Path) -> Series:
     if end is None:
         end = max(origin, _last(http, crossings))
     span = (origin, end)
-    latency = [] if http is None else [_latency(rows, origin) for rows in _by_process(http)]
+    latency = [] if http is None else [_latency(rows, origin) for rows in _by_process(_made(http))]
     throughput, losses, delays = [], [], []
     for way in topology.ways:
         rows = crossings.get((way.link.name, way.name))
@@ -188,9 +188,15 @@ def _by_process(http: pl.DataFrame) -> Iterator[pl.DataFrame]:
         yield http.filter(pl.col("process") == process)
 
 
+def _made(http: pl.DataFrame) -> pl.DataFrame:
+    """The last attempt of each request that was made: what was dropped has no latency."""
+    dropped = pl.col("failure").cast(pl.String).eq_missing(DROPPED)
+    return http.filter(~pl.col("retried") & ~dropped)
+
+
 def _latency(rows: pl.DataFrame, origin: int) -> LatencySeries:
     begun = pl.coalesce("first_intended_ns", "intended_ns")
-    rows = rows.filter(~pl.col("retried")).with_columns(begun_ns=begun).sort("begun_ns", "number")
+    rows = rows.with_columns(begun_ns=begun).sort("begun_ns", "number")
     keep = np.ones(rows.height, np.bool_)
     if rows.height > MAX_POINTS:
         latency = rows["latency_ns"].to_numpy()

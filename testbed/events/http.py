@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import msgspec
+
+DROPPED: Final = "Dropped"
+"""The failure of a request that was due and was not made."""
 
 
 class HttpExchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -7,6 +7,8 @@ conduct.py    the line itself
 processes.py  starts processes in nodes, watches them, ends them
 privileges.py what the server and the clients may do: nothing
 observers.py  relay, sampler and captures
+descriptors.py   how many descriptors processes may have
+waiting.py    for one of several descriptors
 applications.py  what server and client processes have in common
 servers.py    the application under test
 clients.py    the load

@@ -14,6 +14,7 @@ import msgspec
 from testbed.errors import TestbedError
 from testbed.live.conduct import conduct, teller
 from testbed.live.config import LiveConfig
+from testbed.live.descriptors import raise_own_limit
 from testbed.live.shell import shell
 from testbed.recording.progress import Failure, encode_progress
 
@@ -27,7 +28,8 @@ def main(argument: str) -> int:
         if config.shell or config.progress_fd is None:
             shell(config)
         else:
-            conduct(config, teller(config.progress_fd))
+            usual = raise_own_limit()
+            conduct(msgspec.structs.replace(config, descriptors=usual), teller(config.progress_fd))
     except TestbedError as error:
         if config.progress_fd is None:
             print(f"testbed: error: {error}", file=sys.stderr)

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import resource
 import sys
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
-from testbed.errors import MachineError
 from testbed.live.config import LiveConfig
+from testbed.live.descriptors import limited
 from testbed.live.privileges import CLIENT_ID, SERVER_ID, without_privileges
 from testbed.network.plan import NodePlan
-from testbed.network.tools import find_tool
 from testbed.recording.layout import Layout, create_partial
 from testbed.server.config import ServerConfig
 from testbed.units import NS_PER_S
@@ -55,16 +53,4 @@ def command(module: str, told: msgspec.Struct, config: LiveConfig, node: NodePla
     user = SERVER_ID if isinstance(told, ServerConfig) else CLIENT_ID
     environment = config.scenario.app_environment
     folders = [Path(config.directory), *([Path(environment).expanduser()] if environment else [])]
-    limit = node.settings.descriptors
-    if limit is None:
-        return without_privileges(argv, folders, user)
-    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    if most != resource.RLIM_INFINITY and limit > most:
-        raise MachineError(
-            f"{node.name}: a process may have {most} descriptors here at most (ulimit -Hn), and "
-            f"{limit} are asked for",
-            where=f'nodes."{node.name}".descriptors',
-        )
-    # Only the soft limit: it is what accept(2) and open(2) look at.
-    limited = [find_tool("prlimit"), f"--nofile={limit}:"]
-    return [*limited, *without_privileges(argv, folders, user)]
+    return limited(without_privileges(argv, folders, user), node, config.descriptors)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import time
 from array import array
 from collections.abc import Callable, Iterator
@@ -17,6 +16,7 @@ from testbed.live.config import LiveConfig
 from testbed.live.orders import Orders
 from testbed.live.processes import ManagedProcess, Processes
 from testbed.live.servers import authority_of
+from testbed.live.waiting import readable
 from testbed.load.config import LoadConfig
 from testbed.load.share import Share
 from testbed.network.plan import NetworkPlan
@@ -175,7 +175,7 @@ class Clients:
                 raise Interrupted("stopped by the user")
 
     def _ready(self, pipes: list[int], wait_s: float = _TELL_EVERY_S) -> list[int]:
-        return select.select(pipes, [], [], wait_s)[0]
+        return readable(pipes, wait_s)
 
     def _lines(self, pipe: int) -> Iterator[dict[str, Any]]:
         """The whole lines that have come; a pipe at its end leaves `_pipes`."""

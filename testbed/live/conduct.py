@@ -32,8 +32,8 @@ from testbed.errors import (
 from testbed.live import machine, observers, servers, tracer
 from testbed.live.clients import Clients, start_clients
 from testbed.live.config import LiveConfig
+from testbed.live.descriptors import note_limits
 from testbed.live.drain import wait_until_quiet
-from testbed.live.limits import note_limits
 from testbed.live.links import LinkControl
 from testbed.live.orders import Orders
 from testbed.live.processes import Processes

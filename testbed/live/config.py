@@ -26,5 +26,9 @@ class LiveConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Name of an instance in tracefs, made already; empty: there is none."""
     trace_missing: str = ""
     """Why there is none."""
+    descriptors: int | None = None
+    """Limit on the descriptors of servers and clients where the scenario has none; None: that of
+    the process inside the sandbox.
+    """
     shell: bool = False
     """Give the terminal to Mininet's command line instead of making a load."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import select
 import sys
 import time
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ import msgspec
 from testbed.errors import ProcessError, RunError
 from testbed.events.qdisc import WIRES
 from testbed.live.processes import ManagedProcess, Processes
+from testbed.live.waiting import readable
 from testbed.network.build import Network
 from testbed.network.directions import wire_config
 from testbed.network.plan import NetworkPlan
@@ -199,7 +199,7 @@ def wait_for_captures(processes: Processes) -> None:
     deadline = time.monotonic() + _READY_S
     for capture in processes.of_kind("capture"):
         while READY_WORD not in capture.log.read_bytes():
-            if select.select([capture.pidfd], [], [], 0.005)[0]:
+            if readable([capture.pidfd], _POLL_S):
                 raise capture.died("before it captured anything")
             if time.monotonic() > deadline:
                 raise ProcessError(

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import time
@@ -23,6 +22,7 @@ from types import TracebackType
 from typing import IO, Final, Literal, Self, TypeAlias
 
 from testbed.errors import ProcessError
+from testbed.live.waiting import readable
 from testbed.network.tools import find_tool
 from testbed.recording.layout import Layout
 from testbed.recording.manifest import ProcessRecord
@@ -87,8 +87,7 @@ class ManagedProcess:
         line = b""
         deadline = time.monotonic() + timeout_s
         while not line.endswith(b"\n"):
-            ready, _, _ = select.select([stream], [], [], max(0.0, deadline - time.monotonic()))
-            if not ready:
+            if not readable([stream.fileno()], deadline - time.monotonic()):
                 raise ProcessError(
                     f"{self.name} said nothing within {timeout_s:g} s",
                     where=self.name,
@@ -122,7 +121,7 @@ class ManagedProcess:
         """
         if self.ready_fd is None:
             return ""
-        ready, _, _ = select.select([self.ready_fd], [], [], timeout_s)
+        ready = readable([self.ready_fd], timeout_s)
         said = os.read(self.ready_fd, 64).decode().strip() if ready else ""
         os.close(self.ready_fd)
         self.ready_fd = None

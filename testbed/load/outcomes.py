@@ -15,10 +15,12 @@ from __future__ import annotations
 
 from typing import Final
 
+from testbed.events import http
+
 FAILED_STATUS: Final = 400
 TOTAL_TIMEOUT: Final = "TotalTimeout"
 CANCELLED_BY_CLIENT: Final = "CancelledByClient"
-DROPPED: Final = "Dropped"
+DROPPED: Final = http.DROPPED
 CANCELLED: Final = "Cancelled"
 BY_CLIENT: Final = (TOTAL_TIMEOUT, CANCELLED_BY_CLIENT, DROPPED, CANCELLED)
 """What the client did."""

@@ -263,6 +263,13 @@ class _Planner:
                         "a packet that its queue drops tells the host's TCP at once, "
                         "as no network would"
                     )
+        for name, role in roles.items():
+            most = scenario_nodes.of_node(self.scenario.nodes, name, role).accept_queue
+            if role == "server" and most is not None and most < self.scenario.backlog:
+                self._warning(
+                    f"{name}: net.core.somaxconn cuts the backlog of {self.scenario.backlog} to "
+                    f"{most} (listen(2))"
+                )
 
     def _macs(self) -> dict[str, str]:
         """The MAC addresses that the `Topo` gives, by interface."""

@@ -22,6 +22,7 @@ httpx takes for it.
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterable
 from contextlib import suppress
@@ -209,7 +210,13 @@ class ConnectionBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Opens a TCP connection."""
-        stream = await self._trio.connect_tcp(host, port, timeout, local_address, socket_options)
+        try:
+            stream = await self._trio.connect_tcp(
+                host, port, timeout, local_address, socket_options
+            )
+        except self._core.ConnectError as error:
+            # trio only says that all attempts failed; why is beneath.
+            raise self._core.ConnectError(_with_reason(error)) from error
         try:
             return _ConnectionStream(stream, self._http2, self._core)
         except (
@@ -294,6 +301,16 @@ class _ConnectionStream(httpcore.AsyncNetworkStream):
 
     def get_extra_info(self, info: str) -> Any:
         return self._stream.get_extra_info(info)
+
+
+def _with_reason(error: BaseException) -> str:
+    """What an exception says, and what the system said to the first attempt."""
+    cause: BaseException = error
+    while (below := cause.__cause__) is not None:
+        cause = below.exceptions[0] if isinstance(below, BaseExceptionGroup) else below
+    if isinstance(cause, OSError) and cause.errno is not None:
+        return f"{error}: {os.strerror(cause.errno)}"
+    return str(error)
 
 
 def _reason(error: BaseException) -> str:

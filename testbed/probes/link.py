@@ -93,10 +93,13 @@ class CaptureFile:
         self._position = 0
 
     def is_up_to_date(self) -> bool:
-        """Whether every marker has come."""
-        with self._path.open("rb") as file:
-            file.seek(self._position)
-            data = file.read()
+        """Whether every marker has come; none has where there is no file yet."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._position)
+                data = file.read()
+        except FileNotFoundError:
+            return False
         self._missing = {signature for signature in self._missing if signature not in data}
         # A marker may lie across two readings: the last bytes are looked at again.
         self._position += max(0, len(data) - _SHORTEST_FRAME_BYTES)

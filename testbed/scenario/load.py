@@ -181,6 +181,9 @@ class Load(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
             return []
         problems = []
         traced = self.arrivals_file is not None
+        if not self.is_open and notation.parse_arrivals(self.arrivals)[0] != "poisson":
+            message = f'needs an open loop, a rate (got "{self.arrivals}" alone)'
+            problems.append(Problem("arrivals", message))
         if traced and self.rate is not None:
             problems.append(Problem("rate", f'not beside a trace of arrivals (got "{self.rate}")'))
         elif self.rate is not None and ".." in self.rate and self.duration is None:

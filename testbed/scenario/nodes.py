@@ -61,6 +61,12 @@ class NodeSettings(Checked, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         """The sysctls as the kernel shows them: one blank between words."""
         return {name: " ".join(str(value).split()) for name, value in self.sysctls.items()}
 
+    @property
+    def accept_queue(self) -> int | None:
+        """The longest backlog that listen(2) gives here (net.core.somaxconn); None: not set."""
+        text = self.sysctl_texts.get("net.core.somaxconn", "")
+        return int(text) if text.isascii() and text.isdigit() else None
+
     @classmethod
     def table_of(cls, text: str) -> dict[str, object]:
         """The settings of a text, as the keys of a table.

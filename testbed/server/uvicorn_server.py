@@ -1,9 +1,9 @@
-"""Uvicorn on asyncio, with h11: HTTP/1.1, TLS.
+"""Uvicorn on asyncio, with h11: HTTP/1.1, TLS; websockets with wsproto, as Hypercorn has them.
 
 Rules:
 
-- The protocol is h11 and the loop asyncio's own, whatever faster packages happen to be installed:
-  what runs is what the recording says.
+- The protocol is h11, that of websockets wsproto's, and the loop asyncio's own, whatever other
+  packages happen to be installed: what runs is what the recording says.
 - The stop and its grace are those of the other servers: it accepts no more, lets requests go on for
   `graceful_timeout_ns`, cancels them, shuts down what is left, and runs the lifespan shutdown.
 
@@ -64,6 +64,7 @@ def uvicorn_config(config: ServerConfig, application: Any) -> uvicorn.Config:
         application,
         loop="none",
         http="h11",
+        ws="wsproto",
         interface="asgi3",
         log_config=None,
         access_log=False,

@@ -19,6 +19,7 @@ SUMMARY: dict[str, Any] = {
     "verdict": {"status": "faithful"},
     "http": {
         "failed": 2,
+        "retried": {"ReadTimeout": 3},
         "failures": {"ReadTimeout": 2},
         "latency_ns": {"p50": 1_000_000, "p99": 250_000_000},
         "request_rate_per_s": 38.5,
@@ -102,6 +103,8 @@ def test_a_command_line_may_have_several() -> None:
         ("http.failed >= 3", False, 2),
         ("http.failures.ReadTimeout == 2", True, 2),
         ("http.failures.ConnectTimeout == 0", True, 0),
+        ("http.retried.ReadTimeout == 3", True, 3),
+        ("http.retried.ConnectTimeout == 0", True, 0),
         ("http.latency_ns.p99 < 200ms", False, 250_000_000),
         ("links.a.b-c.forward.lost_packets == 9", True, 9),
         ("verdict.status == faithful", True, "faithful"),

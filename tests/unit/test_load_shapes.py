@@ -315,6 +315,7 @@ def test_ids_of_attempts_differ() -> None:
         ({"rate": "1/s..5/s"}, "rate", "a ramp needs a duration"),
         ({"rate": "1/s..x", "duration": "1s"}, "rate", "or a ramp such as 10/s..200/s"),
         ({"max_in_flight": 3}, "max_in_flight", "needs an open loop"),
+        ({"arrivals": "periodic"}, "arrivals", "needs an open loop"),
         ({"rate": "5/s", "think": "1s"}, "think", "is for a closed loop"),
         ({"mix": ()}, "mix", "expected at least one kind"),
         ({"mix": ("1 GET /", "x")}, "mix[1]", "the weight must be"),

@@ -128,3 +128,20 @@ def test_settings_of_nobody_are_refused_together() -> None:
         f'nodes."r1".descriptors: {nobody}',
         f'nodes."router".descriptors: {nobody}',
     ]
+
+
+@pytest.mark.parametrize(
+    ("node", "backlog", "warned"),
+    [("server", 100, True), ("server", 8, False), ("client", 100, False)],
+)
+def test_a_backlog_that_a_sysctl_cuts_is_warned_of(node: str, backlog: int, warned: bool) -> None:
+    """listen(2): a backlog above net.core.somaxconn is silently that."""
+    scenario = Scenario(
+        topology="router",
+        backlog=backlog,
+        nodes={node: NodeSettings(sysctls={"net.core.somaxconn": 8})},
+    )
+    warnings = make_plan(Router(), scenario, "relay").warnings
+    text = "server: net.core.somaxconn cuts the backlog of 100 to 8 (listen(2))"
+    assert (text in warnings) == warned
+    assert any("somaxconn" in one for one in warnings) == warned
