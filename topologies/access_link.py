@@ -65,7 +65,7 @@ class AccessLink(Topo):  # type: ignore[misc]
             "home",
             "isp",
             bottleneck=True,
-            delay=f"{delay_ms:g}ms",
+            delay=f"{delay_ms}ms",
             forward=_shaped(up_mbit_s, QUEUES_MS[queue]),
             reverse=_shaped(down_mbit_s, QUEUES_MS[queue]),
         )

@@ -65,7 +65,7 @@ class Satellite(Topo):  # type: ignore[misc]
             params1={"ip": "10.0.0.1/30"},
             bottleneck=True,
             capacity=f"{round(capacity_mbit_s * 1e6)}bit",
-            delay=f"{delay_ms:g}ms",
+            delay=f"{delay_ms}ms",
             queue=f"{packets}p",
         )
         self.addLink("hub", "server", params1={"ip": "10.2.0.254/24"})

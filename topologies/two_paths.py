@@ -92,7 +92,7 @@ class TwoPaths(Topo):  # type: ignore[misc]
                 params1={"ip": f"10.0.{near}.1/30"},
                 bottleneck=True,
                 capacity="20mbit",
-                delay=f"{delay_ms:g}ms",
+                delay=f"{delay_ms}ms",
                 queue="100p",
             )
             self.addLink(

@@ -15,11 +15,14 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from testbed.analysis.summary import Expectation
+from testbed.events import outcomes
 from testbed.scenario.expectation import Relation, parse_expectation
 from testbed.scenario.names import did_you_mean
 
 _COUNTS: Final = frozenset({"calls", "drop_reasons", "errors", "failures", "retried", "signals"})
 _NO_VALUE: Final = "no value: it was not observed, or there was none"
+_OUTCOMES: Final = frozenset({"failures", "retried"})
+"""Those of them that count outcomes of requests."""
 _HOLDS: Final[Mapping[Relation, Callable[[Any, Any], bool]]] = {
     "==": operator.eq,
     "!=": operator.ne,
@@ -74,6 +77,9 @@ def _look_up(figure: str, summary: Mapping[str, Any]) -> Any:
         if not names:
             if inside is not found:
                 raise LookupError(f"no such figure: {table} is not divided further")
+            if table in _OUTCOMES and not outcomes.is_outcome(rest):
+                hint = did_you_mean(rest, outcomes.names()) or f" ({', '.join(outcomes.names())})"
+                raise LookupError(f'no request can end as "{rest}"{hint}')
             if table in _COUNTS:
                 return 0
             part = rest.partition(".")[0]

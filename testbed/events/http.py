@@ -31,7 +31,7 @@ class HttpExchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     ended_ns: int
     status: int | None
     failure: str | None
-    """One of `testbed.load.outcomes`: None when completed, ``HTTP 503`` for a status of 400 or
+    """One of `testbed.events.outcomes`: None when completed, ``HTTP 503`` for a status of 400 or
     more, the name of httpx's exception (``ReadTimeout``), or what the client did.
     """
     message: str

@@ -2,7 +2,7 @@
 
 Rules:
 
-- Every request that is due is recorded, whatever becomes of it (`testbed.load.outcomes`); a fault
+- Every request that is due is recorded, whatever becomes of it (`testbed.events.outcomes`); a fault
   of this program ends the process after that.
 - Each attempt of a request is an exchange of its own. It is recorded when it is known whether
   another one follows: after the back-off.
@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from testbed.child import leaves
+from testbed.events import outcomes
 from testbed.events.http import HttpExchange
-from testbed.load import outcomes
 from testbed.load.config import LoadConfig
 from testbed.load.draws import Draws, Wanted
 from testbed.load.identity import identity

@@ -103,6 +103,7 @@ def test_a_command_line_may_have_several() -> None:
         ("http.failed >= 3", False, 2),
         ("http.failures.ReadTimeout == 2", True, 2),
         ("http.failures.ConnectTimeout == 0", True, 0),
+        ("http.failures.HTTP 503 == 0", True, 0),
         ("http.retried.ReadTimeout == 3", True, 3),
         ("http.retried.ConnectTimeout == 0", True, 0),
         ("http.latency_ns.p99 < 200ms", False, 250_000_000),
@@ -126,6 +127,10 @@ def test_it_is_judged(text: str, holds: bool, value: Any) -> None:
         ("backpressure.origin.layer == tcp", "no value: it was not observed, or there was none"),
         ("http.fialed == 0", 'no such figure: http has no "fialed"; did you mean "failed"?'),
         ("http.failed.more == 0", "no such figure: failed is not divided further"),
+        (
+            "http.failures.ReadTimout == 0",
+            'no request can end as "ReadTimout"; did you mean "ReadTimeout"?',
+        ),
         (
             "links.r1-r2.forward.lost_packets == 0",
             'no such figure: links has no "r1-r2" (it has: a.b-c)',

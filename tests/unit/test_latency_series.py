@@ -7,7 +7,7 @@ from __future__ import annotations
 import polars as pl
 
 from testbed.analysis.series_build import _made
-from testbed.load.outcomes import DROPPED
+from testbed.events.outcomes import DROPPED
 
 
 def test_who_has_a_latency() -> None:

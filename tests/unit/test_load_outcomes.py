@@ -14,8 +14,8 @@ import pytest
 
 from testbed.analysis.decode.exchanges import http_table
 from testbed.analysis.metrics.http import http_summary
+from testbed.events import outcomes
 from testbed.events.http import HttpExchange
-from testbed.load import outcomes
 from testbed.load.draws import Draws
 from testbed.load.identity import identity
 from testbed.load.share import Share

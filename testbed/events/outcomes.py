@@ -40,6 +40,11 @@ def of_status(status: int) -> str | None:
     return f"HTTP {status}" if status >= FAILED_STATUS else None
 
 
+def names() -> list[str]:
+    """Those with a name of their own."""
+    return [*BY_CLIENT, *EXCEPTIONS]
+
+
 def is_outcome(failure: str | None) -> bool:
     """Whether this is one of the list."""
     if failure is None or failure in BY_CLIENT or failure in EXCEPTIONS:
