@@ -124,7 +124,7 @@ def run_checked(
     for text in warnings:
         tell(Warned(text=text))
     try:
-        with _sigterm_as_ctrl_c():
+        with _ends_as_by_ctrl_c():
             failure = _live(layout, scenario, seed, tell, orders_fd)
     except KeyboardInterrupt:  # pressed twice, or outside of what `_follow` waits for
         failure = _STOPPED
@@ -202,7 +202,7 @@ def shell(scenario: Scenario) -> int:
     """
     check(scenario)
     seed = _seed(scenario)
-    with tempfile.TemporaryDirectory(prefix="testbed-shell-") as folder:
+    with _ends_as_by_ctrl_c(), tempfile.TemporaryDirectory(prefix="testbed-shell-") as folder:
         layout = create(Path(folder) / "shell")
         with machine.cpu_kept_free() as cpu:
             argv = _live_argv(layout, scenario, seed, cpu=cpu, progress_fd=None)
@@ -339,22 +339,22 @@ def _follow(sandbox: Sandbox, progress: IO[bytes], tell: OnProgress) -> Failure 
 
 
 @contextlib.contextmanager
-def _sigterm_as_ctrl_c() -> Iterator[None]:
-    """SIGTERM, as CI sends it, interrupts like Ctrl-C.
+def _ends_as_by_ctrl_c() -> Iterator[None]:
+    """SIGTERM, as CI sends it, and SIGHUP of a terminal that is closed interrupt like Ctrl-C.
 
     Only the main thread may arrange that, and it does so only where nobody else has.
     """
-    if (
-        threading.current_thread() is not threading.main_thread()
-        or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-    ):
-        yield
-        return
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    mine: list[signal.Signals] = []
+    if threading.current_thread() is threading.main_thread():
+        both = (signal.SIGTERM, signal.SIGHUP)
+        mine = [number for number in both if signal.getsignal(number) is signal.SIG_DFL]
+    for number in mine:
+        signal.signal(number, signal.default_int_handler)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        for number in mine:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def _events(progress: IO[bytes]) -> Iterator[Line]:

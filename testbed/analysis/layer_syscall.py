@@ -59,5 +59,6 @@ def _per_request(table: pl.DataFrame, found: Found) -> dict[str, float | None]:
     if asgi is not None and asgi.height and connections is not None:
         served = connections.filter(pl.col("role") == "server")
         mine = table.join(served, on=["process", "connection"], how="semi")
-        server = sum(syscall.calls_by_kind(mine).values()) / asgi.height
+        if mine.height:  # none: a server whose system calls nobody sees
+            server = sum(syscall.calls_by_kind(mine).values()) / asgi.height
     return {"client_calls_per_request": client, "server_calls_per_request": server}

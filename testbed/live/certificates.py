@@ -7,7 +7,8 @@ Rules:
 - A server's key is in memory (memfd_create(2)), mode 0600, owned by whom the server runs as, and
   handed to the server process alone, as a descriptor. The kernel frees it with the last process
   that has it open, however the run ends.
-- A certificate names what clients connect to: the server's address, and its node's name.
+- A certificate names what clients connect to: the server's addresses, and its node's name where
+  that can be a host's (RFC 1123, 2.1): ``h2_0_0`` cannot.
 
 Why not from the seed: keys from a known seed are known keys, and nothing that is measured depends
 on their bits. With ECDSA and P-256, trustme's own choice, the server's flight is one segment (937
@@ -16,12 +17,17 @@ bytes with TLS 1.3).
 
 from __future__ import annotations
 
+import ipaddress
 import os
+import re
 import socket
 import ssl
 from collections.abc import Sequence
+from typing import Final
 
 import trustme
+
+_HOST: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.IGNORECASE | re.ASCII)
 
 
 class Certificates:
@@ -57,13 +63,14 @@ class Certificates:
         """A new key with its certificates; returns the descriptor of a file with both, PEM.
 
         Args:
-            names: of the server: host names and addresses.
+            names: of the server: nodes' names and addresses.
             owner: user and group that may open the file again; None: whoever this process is.
 
         Raises:
             OSError: there is no memory, or the owner cannot be changed.
         """
-        pem = self._authority.issue_cert(*names).private_key_and_cert_chain_pem.bytes()
+        fitting = [name for name in names if _is_address(name) or _HOST.fullmatch(name)]
+        pem = self._authority.issue_cert(*fitting).private_key_and_cert_chain_pem.bytes()
         descriptor = os.memfd_create("tls-key", os.MFD_CLOEXEC)
         try:
             os.fchmod(descriptor, 0o600)
@@ -74,3 +81,11 @@ class Certificates:
             os.close(descriptor)
             raise
         return descriptor
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True

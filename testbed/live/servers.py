@@ -152,7 +152,7 @@ def wait_for_servers(
                 socket.create_connection((here, PORT), timeout=1) as connection,
             ):
                 if authority is not None:
-                    authority.greet(connection, node)
+                    authority.greet(connection, plan.address(node))
 
         wait_until_ready(
             server.popen,

@@ -165,18 +165,20 @@ def _import(name: str, load: Any) -> ModuleType:
         if ":" not in name:
             raise MachineError(
                 f'the application "{name}" needs {error.name}, which is not installed: '
-                "pip install 'asgi-testbed[apps]'",
+                f"{sys.executable} -m pip install 'asgi-testbed[apps]', or name a virtual "
+                "environment that has it with --app-environment DIR",
                 where="app",
             ) from error
-        raise _import_error(name, error) from error
+        hint = f" (a virtual environment that has {error.name}: --app-environment DIR)"
+        raise _import_error(name, error, hint) from error
     except (Exception, SystemExit) as error:
         raise _import_error(name, error) from error
     return module
 
 
-def _import_error(name: str, error: BaseException) -> ProcessError:
+def _import_error(name: str, error: BaseException, hint: str = "") -> ProcessError:
     return ProcessError(
-        f'importing the application "{name}" failed', where="app", last_lines=_trimmed(error)
+        f'importing the application "{name}" failed{hint}', where="app", last_lines=_trimmed(error)
     )
 
 

@@ -193,7 +193,9 @@ def test_module_that_fails(tmp_path: Path, source: str, last: str) -> None:
     with pytest.raises(ProcessError) as caught:
         load_application("service:app", tmp_path)
     text = str(caught.value)
-    assert text.startswith('importing the application "service:app" failed\n')
+    hint = " (a virtual environment that has no_such_thing: --app-environment DIR)"
+    hint = hint if "no_such_thing" in source else ""
+    assert text.startswith(f'importing the application "service:app" failed{hint}\n')
     assert text.endswith(last)
     assert str(tmp_path / "service.py") in text
     assert "application.py" not in text

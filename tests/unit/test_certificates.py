@@ -70,6 +70,14 @@ def test_a_client_believes_the_server_for_its_names(name: str) -> None:
     os.close(descriptor)
 
 
+def test_a_node_whose_name_no_host_can_have_is_believed_by_its_address() -> None:
+    run = Certificates()
+    descriptor = run.issue(["h2_0_0", "fd00:0:a02::1"], None)
+    with answering(descriptor) as connection:
+        run.greet(connection, "fd00:0:a02::1")
+    os.close(descriptor)
+
+
 @pytest.mark.parametrize("name", ["client", "10.0.1.2"])
 def test_a_client_does_not_believe_it_for_another_name(name: str) -> None:
     run = Certificates()

@@ -2,7 +2,9 @@
 
 A quantile of the latency is one request, whose stages are chance. So the stages at a quantile are
 those of the requests around it: 5 % of all on either side of p50 and p90, 1 % of p99, and at least
-that request; a stage's share is its part of the sum of their latencies.
+that request; but none whose latency is more than a quarter above or below, whose reasons are others
+(the slowest request is not what p99 is made of). A stage's share is its part of the sum of their
+latencies.
 """
 
 from __future__ import annotations
@@ -22,6 +24,8 @@ Int64 = npt.NDArray[np.int64]
 
 _AROUND: Final = {"p50": (0.5, 0.05), "p90": (0.9, 0.05), "p99": (0.99, 0.01)}
 """Quantile, and how many requests on either side of it count, as a share of all."""
+_NEAR: Final = 0.25
+"""How far the latency of such a request may be from the quantile, as a share of that."""
 _MOST_STAGES: Final = 12
 """Shares that are kept of each quantile; the rest is added up."""
 
@@ -64,7 +68,9 @@ def _at(
     order = done[np.argsort(latency[done], kind="stable")]
     rank = max(0, math.ceil(round(share * order.size, 9)) - 1)
     reach = math.floor(around * order.size)
-    chosen = order[max(0, rank - reach) : rank + reach + 1]
+    window = order[max(0, rank - reach) : rank + reach + 1]
+    at_ns = latency[order[rank]]
+    chosen = window[np.abs(latency[window] - at_ns) <= _NEAR * at_ns]
     stages = found.stages
     mine = np.isin(stages.request, chosen)
     sums = np.zeros(len(stages.labels), np.int64)

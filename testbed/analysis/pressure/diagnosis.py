@@ -213,7 +213,7 @@ def _congestion(view: _View, node: str) -> Suspect | None:
 
 def _descriptors(view: _View, node: str) -> Suspect | None:
     stop, failed = view.one("syscall", node, "descriptors"), view.facts.refused_accepts.get(node, 0)
-    if stop is None or not failed:
+    if stop is None or not stop.waits:
         return None
     limit = view.facts.descriptor_limits.get(node)
     size = "" if limit is None else f" (limit {limit})"
@@ -222,6 +222,12 @@ def _descriptors(view: _View, node: str) -> Suspect | None:
     if queue is not None and queue.waits:
         peak = _count(queue.peak_amount, "connection")
         waited = f", and up to {peak} waited in the accept queue"
+    if not failed:  # its system calls were not seen
+        says = (
+            f"{view.of(node)} descriptors{size}: all were in use {_percent(stop.waited_ratio)} of "
+            f"the time{waited}"
+        )
+        return Suspect(_origin(stop), stop.waited_ratio, says) if waited else None
     says = (
         f"{view.of(node)} descriptors{size}: accept() failed {_count(failed, 'time')} with "
         f'"Too many open files" and nobody was accepted {_percent(stop.waited_ratio)} of the '
