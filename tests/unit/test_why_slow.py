@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
 import pytest
 
-from testbed.analysis.journey.stage import Kind, Part
-from testbed.analysis.journey.why_slow import words
+from testbed.analysis.journey.stage import Kind, Label, Part
+from testbed.analysis.journey.why_slow import at_quantile, words
 from testbed.analysis.summary import JourneysAtQuantile, JourneyStageShare, JourneySummary
 from testbed.report.why_slow import quantile_rows, sentence, telling
 
@@ -97,3 +101,23 @@ def test_bars_lie_end_to_end() -> None:
 )
 def test_how_much_is_explained(explained: float | None, expected: str) -> None:
     assert sentence(summary(explained)).startswith(expected)
+
+
+def test_a_quantile_is_made_of_requests_of_its_own_latency() -> None:
+    """100 requests of 100 ms in a queue, and one of 1 s that waits for a timeout."""
+    ms = 1_000_000
+    latency = np.array([100 * ms] * 100 + [1000 * ms], np.int64)
+    stages = SimpleNamespace(
+        request=np.arange(101),
+        code=np.array([0] * 100 + [1]),
+        started_ns=np.zeros(101, np.int64),
+        ended_ns=latency,
+        labels=[
+            Label("in the queue", "qdisc", "queueing"),
+            Label("recovery", "tcp", "recovery", "r1-r2", "by timeout"),
+        ],
+    )
+    found: Any = SimpleNamespace(stages=stages)
+    at = at_quantile(found, "p99", np.arange(101), latency)
+    assert (at.latency_ns, at.requests) == (100 * ms, 2)
+    assert [(one.stage, one.ratio) for one in at.stages] == [("in the queue", 1.0)]

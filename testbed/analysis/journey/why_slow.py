@@ -41,7 +41,7 @@ def journey_summary(found: Journeys) -> JourneySummary:
     lost = stages.code == 0
     np.add.at(unexplained, stages.request[lost], (stages.ended_ns - stages.started_ns)[lost])
     ratio = 1 - unexplained[done] / np.maximum(latency[done], 1)
-    at = [] if found.missing else [_at(found, name, done, latency) for name in _AROUND]
+    at = [] if found.missing else [at_quantile(found, name, done, latency) for name in _AROUND]
     ordered = np.sort(ratio)
     return JourneySummary(
         requests=int(done.size),
@@ -61,9 +61,17 @@ EXPLAINED: Final = 0.99
 """A request counts as explained when this much of its latency is."""
 
 
-def _at(
+def at_quantile(
     found: Journeys, name: str, done: npt.NDArray[np.intp], latency: Int64
 ) -> JourneysAtQuantile:
+    """What the latency at a quantile is made of.
+
+    Args:
+        found: the journeys.
+        name: ``p50``, ``p90`` or ``p99``.
+        done: rows of completed requests.
+        latency: of every request, in nanoseconds.
+    """
     share, around = _AROUND[name]
     order = done[np.argsort(latency[done], kind="stable")]
     rank = max(0, math.ceil(round(share * order.size, 9)) - 1)
