@@ -293,8 +293,9 @@ def _measured(words: str, value: Any, unit: Callable[[float | None], str] | None
         return Figure(words, str(value), zero=not value)
     if unit is not None:
         return Figure(words, unit(value), zero=value == 0)
+    if value == 1 and words.endswith("s") and not words.endswith("ss"):
+        words = words[:-1]
     if words.partition(" ")[0] in _EXTREMES:
         what, _, noun = words.rpartition(" ")
         return Figure(what, f"{scale.count(value)} {noun}", zero=value == 0)
-    singular = value == 1 and words.endswith("s") and not words.endswith("ss")
-    return Figure(words[:-1] if singular else words, scale.count(value), value == 0, counted=True)
+    return Figure(words, scale.count(value), value == 0, counted=True)
