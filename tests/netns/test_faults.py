@@ -61,6 +61,14 @@ def own_mark(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
         assert alive == {}, "processes are left"
 
 
+@pytest.fixture(autouse=True)
+def as_in_a_terminal() -> Iterator[None]:
+    """Ctrl-C interrupts, although what a shell starts in the background ignores it (bash(1))."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The current folder: where the user's application lies."""
