@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from testbed.analysis.captures import Packets
+from testbed.analysis.threads import in_threads
 
 Keys = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
@@ -39,7 +40,7 @@ def match_occurrences(first: Keys, second: Keys) -> Rows:
     if first.size == second.size and bool((first == second).all()):
         # A log that has what was captured in the same order, mostly: nothing needs sorting.
         return np.arange(first.size, dtype=np.int64)
-    order, order_second = np.argsort(first, kind="stable"), np.argsort(second, kind="stable")
+    order, order_second = in_threads(_in_order, (first, second))
     keys, keys_second = first[order], second[order_second]
     index = np.arange(keys.size)
     begins = np.concatenate(([True], keys[1:] != keys[:-1]))
@@ -50,6 +51,10 @@ def match_occurrences(first: Keys, second: Keys) -> Rows:
     partner = np.full(first.size, NONE, np.int64)
     partner[order[found]] = order_second[inside[found]]
     return partner
+
+
+def _in_order(keys: Keys) -> Rows:
+    return np.argsort(keys, kind="stable")
 
 
 def inverse(partner: Rows, size: int) -> Rows:

@@ -31,11 +31,11 @@ def packet_table(evidence: Evidence) -> pl.DataFrame:
 
 def _node_rows(capture: NodeCapture, known: dict[int, str]) -> pl.DataFrame:
     packets = capture.packets
-    names = pl.Series([i.name for i in capture.interfaces], dtype=pl.String)
+    names = pl.Series([i.name for i in capture.interfaces], dtype=pl.Categorical)
     columns = {
         "node": pl.repeat(capture.node, packets.count, dtype=pl.Categorical, eager=True),
         "row": np.arange(packets.count, dtype=np.uint32),
-        "interface": names.gather(packets.interface).cast(pl.Categorical),
+        "interface": names.gather(packets.interface),
         "outgoing": capture.outgoing,
         "source": _texts(packets.source, known),
         "destination": _texts(packets.destination, known),
@@ -47,8 +47,4 @@ def _node_rows(capture: NodeCapture, known: dict[int, str]) -> pl.DataFrame:
 def _texts(keys: npt.NDArray[np.uint64], known: dict[int, str]) -> pl.Series:
     distinct = pl.Series(keys).unique().sort().to_numpy()
     texts = ["" if key == 0 else addresses.text(int(key), known) for key in distinct]
-    return (
-        pl.Series(texts, dtype=pl.String)
-        .gather(np.searchsorted(distinct, keys))
-        .cast(pl.Categorical)
-    )
+    return pl.Series(texts, dtype=pl.Categorical).gather(np.searchsorted(distinct, keys))
