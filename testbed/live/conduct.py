@@ -33,7 +33,7 @@ from testbed.live import machine, observers, servers, tracer
 from testbed.live.clients import Clients, start_clients
 from testbed.live.config import LiveConfig
 from testbed.live.descriptors import note_limits
-from testbed.live.drain import wait_until_quiet
+from testbed.live.drain import wait_until_quiet, wait_until_said
 from testbed.live.links import LinkControl
 from testbed.live.orders import Orders
 from testbed.live.processes import Processes
@@ -65,6 +65,8 @@ _QUIET_S: Final = 8.0
 """How long the end of a run waits for connections to close; a FIN lost three times takes
 200+400+800 ms and its way.
 """
+_SAID_S: Final = 1.0
+"""For the last words of clients; a lost one comes again after a timeout of 0.2 s or more."""
 
 
 class StopSignals:
@@ -238,17 +240,19 @@ class Experiment:
         return {name: use for name, use in found.items() if use is not None}
 
     def _fall_quiet(self, plan: NetworkPlan) -> None:
-        self._end_applications()
+        self._end_applications("load")
+        wait_until_said(plan, _SAID_S, self._stopped)
+        self._end_applications("server")
         if not wait_until_quiet(plan, _QUIET_S, self._stopped):
             self._warn(
                 f"connections were still open {_QUIET_S:g} s after the load: "
                 "the last packets may have no fate"
             )
 
-    def _end_applications(self) -> None:
-        """Ends clients and servers; says who did not end well."""
+    def _end_applications(self, *kinds: Literal["load", "server"]) -> None:
+        """Ends clients or servers; says who did not end well."""
         hurry = self._manifest.state != "complete" and self._stopped()
-        for kind in ("load", "server"):
+        for kind in kinds:
             for process in self._processes.end(kind, hurry=hurry):
                 self._warn(
                     f"{process.name} did not end well when it was told to "
@@ -262,7 +266,7 @@ class Experiment:
         consequence: the first is what there is to say.
         """
         self._stopped.raises = False
-        self._end_applications()
+        self._end_applications("load", "server")
         first: TestbedError | None = None
         steps = (self._end_sampler, self._end_tracer, self._end_captures, self._end_relay)
         for step in steps:

@@ -18,8 +18,10 @@ from testbed.probes import netlink
 from testbed.sandbox.netns import of_node, visiting
 from testbed.scenario.model import IpVersion
 
-_TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN = 6, 7, 10
+_TCP_FIN_WAIT2, _TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN = 5, 6, 7, 10
 """include/net/tcp_states.h"""
+_SAID: Final = frozenset({_TCP_FIN_WAIT2, _TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN})
+"""Of a connection whose last word, the FIN, was acknowledged."""
 _SILENT: Final = frozenset({_TCP_TIME_WAIT, _TCP_CLOSE, _TCP_LISTEN})
 _POLL_S: Final = 0.02
 _PROCESSING_NS: Final = 20_000_000
@@ -33,9 +35,26 @@ class NodeSockets:
         with visiting(of_node(node)):
             self._dump = netlink.Dump(netlink.tcp_sockets_request(ip), diagnostics=True)
 
-    def talking(self) -> int:
-        """How many there are now."""
-        return sum(state not in _SILENT for state in _states(self._dump.read()))
+    def talking(self, silent: frozenset[int] = _SILENT) -> int:
+        """How many there are now, in none of these states."""
+        return sum(state not in silent for state in _states(self._dump.read()))
+
+
+def wait_until_said(plan: NetworkPlan, deadline_s: float, stopped: Callable[[], bool]) -> None:
+    """Waits until what clients said at last has come to the servers, which are ended then.
+
+    A server that is told to end while a client's last bytes are on their way never reads them.
+
+    Raises:
+        Interrupted: the user stopped the run meanwhile.
+    """
+    clients = [NodeSockets(node.name, plan.ip) for node in plan.with_role("client")]
+    deadline = time.monotonic() + deadline_s
+    while any(client.talking(_SAID) for client in clients) and time.monotonic() < deadline:
+        if stopped():
+            raise Interrupted("stopped while the network was falling quiet")
+        time.sleep(_POLL_S)
+    time.sleep(_PROCESSING_NS / 1e9)
 
 
 def wait_until_quiet(plan: NetworkPlan, deadline_s: float, stopped: Callable[[], bool]) -> bool:

@@ -22,7 +22,7 @@ from testbed.network import netem
 from testbed.recording.manifest import Direction
 from testbed.scenario.impairments import Bernoulli, FourState, GilbertElliott
 from testbed.scenario.notation import parse_loss, parse_pick, parse_variation
-from tests.support.statistics import binomial_interval
+from tests.support.intervals import binomial_interval
 from tests.support.wire_bench import WireBench
 from tests.support.wire_lab import BARE, Change, Orders, Seen
 

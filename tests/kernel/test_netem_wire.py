@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.intervals import binomial_interval
 from tests.support.kernel_runs import (
     CAPACITY_BIT_S,
     DELAY_NS,
@@ -16,7 +17,6 @@ from tests.support.kernel_runs import (
     TIMING_CHECKS,
     CommandLineRun,
 )
-from tests.support.statistics import binomial_interval
 
 CONFIDENCE = 0.9999
 """One direction of one run in 10 000 loses more or less than this allows."""

@@ -124,9 +124,10 @@ def write(folder: Path, files: dict[str, str]) -> None:
 
 def run(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "testbed.cli", "run", "single_bottleneck"]
-    load = ["--requests", str(REQUESTS), "--delay", "2ms", "--seed", "7", "--out", "recording"]
+    load = ["--requests", str(REQUESTS), "--delay", "2ms", "--seed", "7"]
+    out = [] if "--out" in options else ["--out", "recording"]
     return subprocess.run(
-        [*command, *load, *options],
+        [*command, *load, *out, *options],
         cwd=folder,
         env=environment(),
         capture_output=True,

@@ -109,8 +109,11 @@ def test_a_relay_that_was_kept_from_running(own_mark: str, tmp_path: Path) -> No
     assert recording.summary.ledger.balanced, "late is not lost"
 
 
-def test_a_capture_whose_ring_was_too_small(own_mark: str, tmp_path: Path) -> None:
-    """The ring of dumpcap holds 16 MiB of packets; what comes while it is full is missed."""
+def test_a_capture_whose_ring_was_too_small(
+    own_mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ring of dumpcap holds 2 MiB of packets here; what comes while it is full is missed."""
+    monkeypatch.setattr("testbed.live.observers.buffer_mib", lambda _interfaces: 2)
     scenario = Scenario(
         topology="single_bottleneck",
         app="stream",

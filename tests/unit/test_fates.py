@@ -26,7 +26,7 @@ from testbed.scenario.impairments import (
     Listed,
     Reorder,
 )
-from tests.support.statistics import binomial_interval
+from tests.support.intervals import binomial_interval
 
 PACKETS: Final = 100_000
 CONFIDENCE: Final = 0.999

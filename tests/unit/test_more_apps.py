@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -213,5 +214,6 @@ def test_without_fastapi_it_says_how_to_get_it(tmp_path: Path) -> None:
         assert child.exit_code() == 3
     assert child.log() == (
         'the application "fastapi_items" needs fastapi, which is not installed: '
-        "pip install 'asgi-testbed[apps]'\n"
+        f"{sys.executable} -m pip install 'asgi-testbed[apps]', or name a virtual environment "
+        "that has it with --app-environment DIR\n"
     )

@@ -28,7 +28,7 @@ from testbed.scenario.impairments import (
     Segments,
 )
 from tests.builders.frames import ethernet, ipv4, tcp
-from tests.support.statistics import binomial_interval
+from tests.support.intervals import binomial_interval
 
 MS: Final = 1_000_000
 FRAME: Final = bytes(100)
