@@ -109,18 +109,15 @@ def test_a_relay_that_was_kept_from_running(own_mark: str, tmp_path: Path) -> No
     assert recording.summary.ledger.balanced, "late is not lost"
 
 
-def test_a_capture_whose_ring_was_too_small(
-    own_mark: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The ring of dumpcap holds 2 MiB of packets here; what comes while it is full is missed."""
-    monkeypatch.setattr("testbed.live.observers.buffer_mib", lambda _interfaces: 2)
+def test_a_capture_whose_ring_was_too_small(own_mark: str, tmp_path: Path) -> None:
+    """The ring of dumpcap holds 16 MiB of packets; what comes while it is full is missed."""
     scenario = Scenario(
         topology="single_bottleneck",
         app="stream",
         link=Link(capacity="400mbit", delay="1ms", queue="500p"),
-        load=Load(users=4, duration="3s", path="/?size=20MB"),
+        load=Load(users=4, duration="8s", path="/?size=20MB"),
         seed=7,
     )
-    recording = run(scenario, tmp_path / "run", paused(own_mark, "-i server-eth0 ", 2.5))
+    recording = run(scenario, tmp_path / "run", paused(own_mark, "-i server-eth0 ", 7.5))
     assert statuses(recording, "capture drops") == {"invalid"}
     assert recording.summary.verdict.status == "invalid"
