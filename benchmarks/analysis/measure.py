@@ -3,6 +3,8 @@
 Rules:
 
 - The CPU time and the memory are the child's own (wait4), its threads included.
+- Python keeps what it compiled, as it does in an installation, also where the environment says that
+  it shall not (PYTHONDONTWRITEBYTECODE).
 - The output goes to /dev/null; what the program wrote to standard error is in the error where it
   failed.
 - This process stays small: until it calls exec, a child counts its parent's memory as its own.
@@ -74,7 +76,9 @@ def measure(subject: str, commands: Sequence[Sequence[str]]) -> Used:
 def _run(command: Sequence[str]) -> tuple[float, float, int]:
     with TemporaryFile() as complaints:
         started = time.perf_counter()
-        child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=complaints)
+        child = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=complaints, env=_environment()
+        )
         try:
             status, usage = _wait(child.pid, started + TIMEOUT_S)
         except BaseException:
@@ -88,6 +92,10 @@ def _run(command: Sequence[str]) -> tuple[float, float, int]:
             said = complaints.read()[-2000:].decode("utf-8", "replace").strip()
             raise RunError(f"{' '.join(command)} ended with {child.returncode}: {said}")
     return wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+
+
+def _environment() -> dict[str, str]:
+    return {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
 
 
 def _wait(pid: int, until: float) -> tuple[int, resource.struct_rusage]:

@@ -8,6 +8,9 @@ Rules:
 - Reads and writes files of the recording and nothing else; needs no privilege. A second run gives
   the same bytes.
 - A part that is missing or damaged takes only what depends on it (see `evidence`).
+- Tables are written by a thread of its own, each as soon as what it is made of is there. The table
+  of packets, the largest, comes last of those that are made of packets: by then the memory that
+  matching needed is free again.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
 
@@ -39,9 +43,10 @@ from testbed.analysis.metrics.http import http_summary
 from testbed.analysis.observing import observing
 from testbed.analysis.packet_table import packet_table
 from testbed.analysis.pressure import Pressure, pressure
-from testbed.analysis.summary import FORMAT, Http, Summary
-from testbed.analysis.threads import both, give_back_memory, in_threads
-from testbed.analysis.transits import transits
+from testbed.analysis.summary import FORMAT, Http, Layer, Ledger, LinkDirection, Summary
+from testbed.analysis.threads import Aside, both, give_back_memory
+from testbed.analysis.topology import DirectionName
+from testbed.analysis.transits import Transit, transits
 from testbed.errors import RecordingError
 from testbed.recording.layout import (
     Layout,
@@ -64,19 +69,21 @@ def analyse(root: Path) -> Summary:
     """
     layout = open_layout(root)
     evidence = load(layout, read_manifest(layout))
-    found = _found(evidence)
-    give_back_memory()
     try:
-        _remove_tables(layout)
-        (travelled, mapped), _ = both(
-            lambda: (journeys(found), pressure(found)),
-            lambda: _write_tables(_read_tables(layout, evidence)),
-        )
-        give_back_memory()
-        summary, _ = both(
-            lambda: summarise(found, travelled, mapped),
-            lambda: _write_tables(_made_tables(layout, found, travelled, mapped)),
-        )
+        with Aside() as tables:
+            _remove_tables(layout)
+            tables.do(lambda: _write_tables(_read_tables(layout, evidence)))
+            crossed, passed = both(lambda: passages(evidence), lambda: transits(evidence))
+            give_back_memory()
+            tables.do(lambda: _write_tables(_matched_tables(layout, evidence, crossed)))
+            found = _found(evidence, crossed, passed)
+            give_back_memory()
+            seen, (travelled, mapped) = both(
+                lambda: _seen(found), lambda: (journeys(found), pressure(found))
+            )
+            tables.do(lambda: _write_tables(_made_tables(layout, travelled, mapped)))
+            summary = summarise(found, seen, travelled, mapped)
+            tables.finish()
         data = msgspec.json.format(msgspec.json.encode(summary), indent=2)
         write_atomically(layout.summary, data + b"\n")
     except OSError as error:
@@ -86,8 +93,7 @@ def analyse(root: Path) -> Summary:
     return summary
 
 
-def _found(evidence: Evidence) -> Found:
-    crossed, passed = both(lambda: passages(evidence), lambda: transits(evidence))
+def _found(evidence: Evidence, crossed: list[Passage], passed: list[Transit]) -> Found:
     followed = follow(evidence, crossed, passed)
     hosts = host_streams(evidence, followed)
     return Found(evidence, crossed, passed, followed, hosts, explained(hosts))
@@ -123,7 +129,28 @@ def load_summary(root: Path) -> Summary:
         raise RecordingError(f"{path} is damaged: {error}", where=str(path)) from error
 
 
-def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Summary:
+Links: TypeAlias = dict[str, dict[DirectionName, LinkDirection]]
+"""Link -> direction -> its numbers."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the summary says of links and layers, which needs no journeys."""
+
+    ledger: Ledger
+    links: Links
+    layers: dict[str, Layer]
+
+
+def _seen(found: Found) -> _Seen:
+    links: Links = {}
+    for passage in found.passages:
+        direction = link_direction(passage, found.evidence)
+        links.setdefault(passage.way.link.name, {})[passage.way.name] = direction
+    return _Seen(ledger(found), links, layers(found))
+
+
+def summarise(found: Found, seen: _Seen, travelled: Journeys | None, mapped: Pressure) -> Summary:
     """The summary of a recording that was read, with its journeys and its backpressure map."""
     evidence = found.evidence
     manifest = evidence.manifest
@@ -131,25 +158,20 @@ def summarise(found: Found, travelled: Journeys | None, mapped: Pressure) -> Sum
     load = manifest.scenario.load
     kinds = () if load.mix is None else load.entries
     http = _no_http() if table is None else http_summary(table, kinds)
-    rows = ledger(found)
-    links: dict[str, dict] = {}  # type: ignore[type-arg]
-    numbers = in_threads(lambda passage: link_direction(passage, evidence), found.passages)
-    for passage, direction in zip(found.passages, numbers, strict=True):
-        links.setdefault(passage.way.link.name, {})[passage.way.name] = direction
     slow = None if travelled is None else journey_summary(travelled)
     missing = [f"not in the recording: {why}" for why in _gaps(evidence)]
     summary = Summary(
         state=manifest.state,
         failure=manifest.failure,
-        verdict=judge_run(found, rows, http, links, slow),
+        verdict=judge_run(found, seen.ledger, http, seen.links, slow),
         # As it is in summary.json: lists, not tuples.
         scenario=msgspec.json.decode(msgspec.json.encode(manifest.scenario)),
         seed=manifest.seed,
         link_backend=manifest.link_backend,
         http=http,
-        links=links,
-        layers=layers(found),
-        ledger=rows,
+        links=seen.links,
+        layers=seen.layers,
+        ledger=seen.ledger,
         backpressure=mapped.summary,
         journeys=slow,
         observing=observing(evidence),
@@ -216,16 +238,17 @@ def _read_tables(layout: Layout, evidence: Evidence) -> Tables:
         yield layout.link(link), functools.partial(decode_link, link, records)
 
 
-def _made_tables(
-    layout: Layout, found: Found, travelled: Journeys | None, mapped: Pressure
-) -> Tables:
-    """The other tables."""
-    evidence = found.evidence
-    yield layout.events("backpressure"), functools.partial(_same, mapped.windows)
+def _matched_tables(layout: Layout, evidence: Evidence, crossed: Sequence[Passage]) -> Tables:
+    """The tables of packets."""
+    if crossed:
+        yield layout.events("crossings"), functools.partial(_crossings, crossed)
     if evidence.captures:
         yield layout.events("packets"), functools.partial(packet_table, evidence)
-        if found.passages:
-            yield layout.events("crossings"), functools.partial(_crossings, found.passages)
+
+
+def _made_tables(layout: Layout, travelled: Journeys | None, mapped: Pressure) -> Tables:
+    """The other tables."""
+    yield layout.events("backpressure"), functools.partial(_same, mapped.windows)
     if travelled is not None:
         yield layout.events("journeys"), functools.partial(journey_table, travelled)
 

@@ -12,8 +12,9 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Final, TypeVar
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Final, Self, TypeVar
 
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
@@ -38,6 +39,37 @@ def both(first: Callable[[], _Given], second: Callable[[], _Made]) -> tuple[_Giv
         beside = pool.submit(second)
         made = first()
         return made, beside.result()
+
+
+class Aside:
+    """One thread that does one piece of work after the other while the caller goes on.
+
+    To be used with `with`; what was not begun when an error leaves the block is not done.
+    """
+
+    def __init__(self) -> None:
+        self._pool = ThreadPoolExecutor(1, "aside")
+        self._given: list[Future[None]] = []
+
+    def do(self, work: Callable[[], None]) -> None:
+        """Does this after what was given before."""
+        self._given.append(self._pool.submit(work))
+
+    def finish(self) -> None:
+        """Waits until all is done; raises the first error of any of it."""
+        for future in self._given:
+            future.result()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._pool.shutdown(cancel_futures=error is not None)
 
 
 def give_back_memory() -> None:

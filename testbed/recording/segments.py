@@ -155,7 +155,9 @@ class Segment:
             ) from error
         if self.header.layout != "records" or dtype.itemsize == 0:
             raise RecordingError(f"{self.path.name} holds no records", where=str(self.path))
-        data = self.path.read_bytes()[self._start :]
+        with self.path.open("rb") as file:
+            file.seek(self._start)
+            data = file.read()
         whole = len(data) // dtype.itemsize
         self.cut_bytes = len(data) - whole * dtype.itemsize
         return np.frombuffer(data, dtype=dtype, count=whole)

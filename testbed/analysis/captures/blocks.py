@@ -117,15 +117,17 @@ def read_blocks(path: Path) -> RawCapture:
         damage.append(
             f"{path.name}: {foreign} packets in blocks without an interface were left out"
         )
-    number = words[packets + 2].astype(np.int64) + base[kinds == _ENHANCED_PACKET]
-    captured, size = words[packets + 5], words[packets + 6]
-    room = words[packets + 1].astype(np.int64) - 32
+    # The head of a block at a time: it lies in one place of memory, a field of all blocks does not.
+    heads = _heads(words, packets)
+    number = heads[:, 2].astype(np.int64) + base[kinds == _ENHANCED_PACKET]
+    captured, size = heads[:, 5].copy(), heads[:, 6].copy()
+    room = heads[:, 1].astype(np.int64) - 32
     good = (captured <= room) & (number < len(interfaces))
     if not good.all():
         first = int(np.argmin(good))
         damage.append(f"{path.name} is damaged from byte {int(packets[first]) * 4} on")
         packets, number = packets[:first], number[:first]
-        captured, size = captured[:first], size[:first]
+        captured, size, heads = captured[:first], size[:first], heads[:first]
     _only_ethernet(interfaces, number, path)
     return RawCapture(
         words=data,
@@ -133,7 +135,7 @@ def read_blocks(path: Path) -> RawCapture:
             CaptureInterface(i.name, i.snaplen_bytes, i.received, i.dropped) for i in interfaces
         ],
         interface=number.astype(np.uint8),
-        stamp_ns=_stamps(words, packets, number, interfaces),
+        stamp_ns=_stamps(heads, number, interfaces),
         captured=captured,
         size=size,
         start=packets + _PACKET_WORDS,
@@ -222,6 +224,13 @@ def _packet_heads(words: Words) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.i
     return looks[whole], length[whole] >> 2
 
 
+def _heads(words: Words, packets: npt.NDArray[np.int64]) -> Words:
+    """The words of each packet block before its data, shape (packets, _PACKET_WORDS)."""
+    if not packets.size:
+        return np.empty((0, _PACKET_WORDS), np.uint32)
+    return np.lib.stride_tricks.sliding_window_view(words, _PACKET_WORDS)[packets]
+
+
 def _one_byte_order(
     words: Words,
     starts: npt.NDArray[np.int64],
@@ -307,14 +316,11 @@ def _only_ethernet(interfaces: list[_Interface], number: npt.NDArray[np.int64], 
 
 
 def _stamps(
-    words: Words,
-    packets: npt.NDArray[np.int64],
-    number: npt.NDArray[np.int64],
-    interfaces: list[_Interface],
+    heads: Words, number: npt.NDArray[np.int64], interfaces: list[_Interface]
 ) -> npt.NDArray[np.int64]:
     """Nanoseconds since the epoch, by each interface's resolution (if_tsresol, if_tsoffset)."""
-    ticks = (words[packets + 3].astype(np.uint64) << np.uint64(32)) | words[packets + 4]
-    stamps = np.empty(packets.size, np.int64)
+    ticks = (heads[:, 3].astype(np.uint64) << np.uint64(32)) | heads[:, 4]
+    stamps = np.empty(number.size, np.int64)
     kinds = {(i.resolution, i.offset_s) for i in interfaces}
     for resolution, offset_s in kinds:
         mine = np.array([(i.resolution, i.offset_s) == (resolution, offset_s) for i in interfaces])

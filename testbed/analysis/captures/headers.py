@@ -5,7 +5,7 @@ RFC 791, 8200, 9293, 768, 792; TCP options: RFC 7323, 2018, 2883.
 Rules:
 
 - Packets are sorted into groups of equal header offsets; within a group each field is a column of a
-  matrix.
+  matrix. A group of all packets, the rule, is a slice: its columns are read where they lie.
 - A header that was not captured whole leaves its fields at 0. So does what is not understood: VLAN
   tags, tunnels, IPv6 extension headers, later fragments.
 """
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
     from testbed.analysis.captures.packets import Packets
 
 Rows = npt.NDArray[np.uint8]
-Index = npt.NDArray[np.intp]
+Halves = npt.NDArray[np.uint16]
+Places = npt.NDArray[np.intp]
+Index = Places | slice
+"""Rows of packets; a slice stands for all of them."""
 
 ETHERNET_BYTES: Final = 14
 IPV4: Final = 0x0800
@@ -42,35 +45,45 @@ def decode_headers(rows: Rows, packets: Packets) -> None:
     """
     halves = rows.view(">u2")
     captured = packets.captured
-    mac = halves[:, 3:6].astype(np.uint64)
-    packets.source_mac[:] = (mac[:, 0] << 32) | (mac[:, 1] << 16) | mac[:, 2]
+    packets.source_mac[:] = halves[:, 3]
+    packets.source_mac <<= np.uint64(32)
+    packets.source_mac |= rows.view(">u4")[:, 2]
     packets.ethertype[:] = np.where(captured >= ETHERNET_BYTES, halves[:, 6], 0)
     version = rows[:, 14] >> 4
     four = (packets.ethertype == IPV4) & (version == 4) & (captured >= 34)
     six = (packets.ethertype == IPV6) & (version == 6) & (captured >= 54)
     if four.any():
-        _ipv4(rows, halves, packets, four)
+        _ipv4(rows, halves, packets, _of(slice(None), four))
     if six.any():
-        _ipv6(rows, halves, packets, np.flatnonzero(six))
+        _ipv6(rows, halves, packets, _of(slice(None), six))
 
 
-def _word(
-    halves: npt.NDArray[np.uint16], rows: Index | slice, column: int
-) -> npt.NDArray[np.uint32]:
-    """The 32-bit number at 16-bit column `column`."""
-    high = halves[rows, column].astype(np.uint32)
-    return (high << np.uint32(16)) | halves[rows, column + 1]
+def _of(here: Index, mask: npt.NDArray[np.bool_]) -> Index:
+    """Those of `here` where the mask, which has an element for each of them, is true."""
+    if mask.all():
+        return here
+    return np.flatnonzero(mask) if isinstance(here, slice) else here[mask]
 
 
-def _ipv4(
-    rows: Rows, halves: npt.NDArray[np.uint16], packets: Packets, four: npt.NDArray[np.bool_]
-) -> None:
-    here = np.flatnonzero(four)
+def _places(here: Index, count: int) -> Places:
+    return np.arange(count)[here] if isinstance(here, slice) else here
+
+
+def _word(rows: Rows, here: Index, offset: int) -> npt.NDArray[np.uint32]:
+    """The 32-bit number at byte `offset`, 2 more than a multiple of 4.
+
+    So is every field of 32 bits after an Ethernet header, if all headers are multiples of 4 long.
+    """
+    words = rows[:, 2 : rows.shape[1] - 2].view(">u4")
+    return words[here, (offset - 2) // 4]
+
+
+def _ipv4(rows: Rows, halves: Halves, packets: Packets, here: Index) -> None:
     packets.ip_tos[here] = rows[here, 15]
     packets.ip_id[here] = halves[here, 9]
     packets.ttl[here] = rows[here, 22]
-    packets.source[here] = _word(halves, here, 13)
-    packets.destination[here] = _word(halves, here, 15)
+    packets.source[here] = _word(rows, here, 26)
+    packets.destination[here] = _word(rows, here, 30)
     header = (rows[here, 14] & 15).astype(np.int64) * 4
     whole = (header >= 20) & ((halves[here, 10] & 0x1FFF) == 0)
     packets.protocol[here] = np.where(whole, rows[here, 23], 0)
@@ -79,10 +92,10 @@ def _ipv4(
     total = np.where(total == 0, packets.size[here].astype(np.int64) - ETHERNET_BYTES, total)
     for length in np.unique(header[whole]):
         mine = whole & (header == length)
-        _transport(rows, halves, packets, here[mine], int(length), total[mine] - length)
+        _transport(rows, halves, packets, _of(here, mine), int(length), total[mine] - length)
 
 
-def _ipv6(rows: Rows, halves: npt.NDArray[np.uint16], packets: Packets, here: Index) -> None:
+def _ipv6(rows: Rows, halves: Halves, packets: Packets, here: Index) -> None:
     packets.ip_tos[here] = (halves[here, 7] >> 4) & 0xFF
     packets.ttl[here] = rows[here, 21]
     packets.protocol[here] = rows[here, 20]
@@ -93,7 +106,7 @@ def _ipv6(rows: Rows, halves: npt.NDArray[np.uint16], packets: Packets, here: In
 
 def _transport(
     rows: Rows,
-    halves: npt.NDArray[np.uint16],
+    halves: Halves,
     packets: Packets,
     here: Index,
     ip_bytes: int,
@@ -111,47 +124,50 @@ def _transport(
     )
     if offset + 20 > rows.shape[1]:
         return
-    mine = here[ported]
+    mine = _of(here, ported)
     packets.source_port[mine] = halves[mine, offset // 2]
     packets.destination_port[mine] = halves[mine, offset // 2 + 1]
     udp = ported & (protocol == UDP)
-    packets.payload[here[udp]] = np.maximum(length[udp] - 8, 0)
+    if udp.any():
+        packets.payload[_of(here, udp)] = np.maximum(length[udp] - 8, 0)
     icmp = ((protocol == ICMP) | (protocol == ICMPV6)) & (captured >= offset + 2)
-    packets.source_port[here[icmp]] = rows[here[icmp], offset]
-    packets.destination_port[here[icmp]] = rows[here[icmp], offset + 1]
+    if icmp.any():
+        typed = _of(here, icmp)
+        packets.source_port[typed] = rows[typed, offset]
+        packets.destination_port[typed] = rows[typed, offset + 1]
     tcp = ported & (protocol == TCP)
     if tcp.any():
-        _tcp(rows, halves, packets, here[tcp], offset, length[tcp])
+        _tcp(rows, halves, packets, _of(here, tcp), offset, length[tcp])
 
 
 def _tcp(
     rows: Rows,
-    halves: npt.NDArray[np.uint16],
+    halves: Halves,
     packets: Packets,
     here: Index,
     offset: int,
     length: npt.NDArray[np.int64],
 ) -> None:
-    half = offset // 2
-    packets.sequence[here] = _word(halves, here, half + 2)
-    packets.acknowledgement[here] = _word(halves, here, half + 4)
+    packets.sequence[here] = _word(rows, here, offset + 4)
+    packets.acknowledgement[here] = _word(rows, here, offset + 8)
     packets.flags[here] = rows[here, offset + 13]
-    packets.window[here] = halves[here, half + 7]
+    packets.window[here] = halves[here, offset // 2 + 7]
     header = (rows[here, offset + 12] >> 4).astype(np.int64) * 4
     packets.overlong[here] = header > length
     packets.payload[here] = np.where(header >= 20, np.maximum(length - header, 0), 0)
     end = np.minimum(np.minimum(offset + header, packets.captured[here]), rows.shape[1])
     first = offset + 20
-    aligned = (end == first + 12) & (_word(halves, here, first // 2) == _TIMESTAMPS_ALIGNED)
-    packets.timestamp[here[aligned]] = _word(halves, here[aligned], first // 2 + 2)
-    packets.timestamp_echo[here[aligned]] = _word(halves, here[aligned], first // 2 + 4)
+    aligned = (end == first + 12) & (_word(rows, here, first) == _TIMESTAMPS_ALIGNED)
+    stamped = _of(here, aligned)
+    packets.timestamp[stamped] = _word(rows, stamped, first + 4)
+    packets.timestamp_echo[stamped] = _word(rows, stamped, first + 8)
     other = ~aligned & (end > first)
     if other.any():
-        _options(rows, packets, here[other], first, end[other])
+        _options(rows, packets, _places(here, len(rows))[other], first, end[other])
 
 
 def _options(
-    rows: Rows, packets: Packets, here: Index, first: int, end: npt.NDArray[np.int64]
+    rows: Rows, packets: Packets, here: Places, first: int, end: npt.NDArray[np.int64]
 ) -> None:
     """TCP options one after the other, all packets of `here` at once.
 
@@ -180,7 +196,7 @@ def _options(
 def _sack(
     rows: Rows,
     packets: Packets,
-    here: Index,
+    here: Places,
     position: npt.NDArray[np.int64],
     size: npt.NDArray[np.int64],
 ) -> None:
@@ -204,7 +220,7 @@ def _not_after(
     return (later - earlier).astype(np.int32) >= 0
 
 
-def _bytes32(rows: Rows, here: Index, position: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
+def _bytes32(rows: Rows, here: Places, position: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
     value = np.zeros(here.size, np.uint32)
     for step in range(4):
         value = (value << np.uint32(8)) | rows[here, position + step]

@@ -27,7 +27,8 @@ DELIVERED, LOST, HELD, OVERFLOW, DROPPED = range(5)
 _LATER: Final = ("sent_digest", "flags")
 """Fields that logs of version 0.1 do not have: nothing was copied, corrupted or reordered then."""
 _FIELDS: Final = frozenset(name for name, _ in RELAY_RECORD if name not in _LATER)
-_PLACED: Final = np.dtype([*RELAY_RECORD, ("place", "<u4")])
+_LOGGED: Final = np.dtype(RELAY_RECORD)
+_PLACED: Final = np.dtype([*RELAY_RECORD, ("place", "<u8")])
 
 
 def link_records(segment: Segment) -> npt.NDArray[np.void]:
@@ -49,12 +50,21 @@ def link_records(segment: Segment) -> npt.NDArray[np.void]:
         )
     place = _in_order(found)
     records = np.zeros(place.size, _PLACED)
-    for name in names & set(_PLACED.names or ()) - {"place"}:
-        records[name] = found[name][place]
+    if found.dtype == _LOGGED:
+        # A record at a time, not a field at a time.
+        _words(records)[:, : _LOGGED.itemsize // 8] = _words(found).take(place, axis=0)
+    else:
+        for name in names & set(_PLACED.names or ()) - {"place"}:
+            records[name] = found[name][place]
     if "sent_digest" not in names:
         records["sent_digest"] = found["digest"][place]
     records["place"] = place
     return records
+
+
+def _words(records: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+    """Each record as words of 8 bytes; records of the relay's log are multiples of that long."""
+    return records.view(np.uint64).reshape(len(records), records.dtype.itemsize // 8)
 
 
 def _in_order(found: npt.NDArray[np.void]) -> npt.NDArray[np.intp]:
