@@ -40,7 +40,14 @@ ACCEPT = Scenario(
     topology="single_bottleneck",
     app="blocking",
     backlog=8,
-    load=Load(users=30, requests=40, path="/?hold=200ms", new_connections=True),
+    # Five a second are served and twenty come: the queue overflows as long as they do.
+    load=Load(
+        rate="20/s",
+        requests=160,
+        path="/?hold=200ms",
+        new_connections=True,
+        connect_timeout="4s",
+    ),
     seed=7,
 )
 QUIET = Scenario(
