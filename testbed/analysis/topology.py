@@ -47,12 +47,19 @@ class Topology:
         }
         self.address_keys: dict[int, str] = {}
         self.own_keys: dict[str, set[int]] = {name: set() for name in self.nodes}
+        self._owners: dict[int, list[str]] = {}
         for node in manifest.nodes:
             own = [text for interface in node.interfaces for text in interface.addresses]
             for text in [*own, *([node.service] if node.service else [])]:
                 key = addresses.key(text)
                 self.address_keys[key] = text.partition("/")[0]
                 self.own_keys[node.name].add(key)
+                self._owners.setdefault(key, []).append(node.name)
+
+    def owner(self, address_key: int) -> str:
+        """The node that has an address; empty where none has it, or several share it."""
+        owners = self._owners.get(address_key, [])
+        return owners[0] if len(owners) == 1 else ""
 
     def forwards(self, node: str) -> bool:
         """Whether a node passes on packets that are not its own."""

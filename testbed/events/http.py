@@ -46,8 +46,9 @@ class HttpExchange(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     trace: list[tuple[str, int]]
     """httpcore's trace: name (``connection.connect_tcp.started``) and time in ns."""
     connection: int | None = None
-    """Its connection's number in its process (testbed.events.syscall.Connection); None, as the
-    offsets: the system calls were not observed, or no connection was used."""
+    """Its connection's number in its process (testbed.events.syscall.Connection), also of one that
+    did not come about; None, as the offsets: the system calls were not observed, or no connection
+    was used."""
     request_offset_bytes: int | None = None
     """Place of the request's first byte in what the connection sent."""
     request_end_bytes: int | None = None

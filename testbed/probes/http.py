@@ -7,7 +7,8 @@ Rules:
   request.
 - httpcore's trace names no connection, and the response names one only when there is a response.
   The connection of a request that failed on a reused connection is what matters most, so the
-  network backend is wrapped: the first write of a request's task tells its recorder the ports.
+  network backend is wrapped: the first write of a request's task tells its recorder the ports, and
+  an attempt to connect that fails, the socket.
 - Places are those of TCP's payload. In HTTP/1.1 a request's bytes are what was written in its task.
   In HTTP/2 the streams of a connection write and read for one another, so that their frames are
   looked at as they pass (`testbed.probes.http2_frames`).
@@ -40,6 +41,7 @@ from testbed.probes.http2_frames import CLIENT_PREFACE_BYTES, FrameWatch
 from testbed.probes.http_library import Library
 from testbed.probes.http_pool import Pool, pool_of
 from testbed.probes.observed_socket import ObservedSocket
+from testbed.probes.socket_attempts import TRIED
 from testbed.recording.segments import SegmentHeader, SegmentWriter
 from testbed.scenario.model import HttpVersion
 
@@ -100,6 +102,10 @@ class RequestRecorder:
                 )
         elif name.endswith(".receive_response_body.complete") and self._places is not None:
             self.response_end_bytes = self._places.end_of_response(self._stream)
+
+    def tried(self, number: int) -> None:
+        """Takes the socket that was not connected: only its system calls and packets tell why."""
+        self.connection = number
 
     def uses(self, places: Places) -> None:
         """Takes the connection of the request, before anything of it was written."""
@@ -210,6 +216,9 @@ class ConnectionBackend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[Any] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         """Opens a TCP connection."""
+        recorder, stream = _CURRENT.get(), None
+        tried: list[int] = []
+        token = TRIED.set(tried)
         try:
             stream = await self._trio.connect_tcp(
                 host, port, timeout, local_address, socket_options
@@ -217,6 +226,10 @@ class ConnectionBackend(httpcore.AsyncNetworkBackend):
         except self._core.ConnectError as error:
             # trio only says that all attempts failed; why is beneath.
             raise self._core.ConnectError(_with_reason(error)) from error
+        finally:
+            TRIED.reset(token)
+            if stream is None and recorder is not None and tried:
+                recorder.tried(tried[-1])
         try:
             return _ConnectionStream(stream, self._http2, self._core)
         except (

@@ -9,6 +9,7 @@ import errno
 import socket as stdlib_socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from contextvars import ContextVar
 from time import monotonic_ns
 from typing import Any, Final, Literal, Protocol, TypeVar
 
@@ -21,6 +22,8 @@ from testbed.events.syscall import Call, OpenedConnection
 
 _Result = TypeVar("_Result")
 INET: Final = (stdlib_socket.AF_INET, stdlib_socket.AF_INET6)
+TRIED: Final[ContextVar[list[int] | None]] = ContextVar("tried", default=None)
+"""Takes the numbers of the sockets that a task and its children connect; None: nobody asks."""
 UNKNOWN_ERRNO: Final = 255
 """Stands for an OSError without an errno; Linux's greatest is 133."""
 _WAITS: Final[dict[Call, Callable[[Any], Awaitable[None]]]] = {
@@ -88,6 +91,9 @@ class Attempts(SocketType):
         self._announced = True
         opened = opened_connection(self._sock, self.number, self._role, remote, self._opened_ns)
         self._log.opened(opened)
+        tried = TRIED.get()
+        if tried is not None and self._role == "client":
+            tried.append(self.number)
 
     def _attempt(
         self,

@@ -37,6 +37,7 @@ SYN_BYTES: Final = 1
 _PREPARES: Final = Label("client prepares", "http", "work")
 _TRIED: Final = Label("earlier attempts and back-off", "http", "recovery")
 _FULL: Final = Label("send buffer full", "socket", "backpressure")
+_DROPPED: Final = Label("accept queue full, SYN dropped", "socket", "backpressure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +119,11 @@ class _Builder:
         self._loops = Loops(found.table("event_loop"))
         names = [*connections.node, ""]
         self._client_node = [names[i] for i in asked.client]
-        self._server_node = [names[i] for i in asked.server]
+        self._owner = found.evidence.topology.owner
+        self._server_node = [
+            names[server] or self._server_of(client)
+            for client, server in zip(asked.client.tolist(), asked.server.tolist(), strict=True)
+        ]
         self._to_server = self._streams(forward=True)
         self._to_client = self._streams(forward=False)
         self._answered = calls.sends.covering(asked.server, _before(asked.response_end))
@@ -135,16 +140,28 @@ class _Builder:
         early &= read_bytes < asked.request_end
         return np.where(early, read_bytes, asked.request_end)
 
+    def _server_of(self, client: int) -> str:
+        """The node that a client's connection goes to, by its address; empty: not known."""
+        if client == NONE:
+            return ""
+        return self._owner(addresses.key(self._connections.ends[client][2]))
+
     def _streams(self, *, forward: bool) -> Int64:
         """Per request the stream of its connection in the capture of the host that sends."""
         by_connection: dict[int, int] = {}
+        nodes = dict(
+            zip(
+                self._asked.client.tolist(),
+                self._client_node if forward else self._server_node,
+                strict=True,
+            )
+        )
         for number in np.unique(self._asked.client):
             if number == NONE:
                 continue
             local, local_port, remote, remote_port = self._connections.ends[number]
-            peer = self._connections.peer(int(number))
-            node = self._connections.node[number if forward or peer == NONE else peer]
-            if node not in self._network.deliveries or (not forward and peer == NONE):
+            node = nodes[int(number)]
+            if node not in self._network.deliveries:
                 continue
             here = (addresses.key(str(local)), int(local_port))
             there = (addresses.key(str(remote)), int(remote_port))
@@ -178,12 +195,14 @@ class _Builder:
         tape.advance(asked.connect_started_ns, _PREPARES, new)
         tape.advance(self._calls.connect_ns(asked.client), _PREPARES, new)
         there = Message(self._client_node, self._to_server, syn, none, none, handshake=True)
-        came_ns = self._network.fly(tape, there, new)
         back = Message(self._server_node, self._to_client, syn, none, none, handshake=True)
+        in_vain = new & asked.failed & (asked.connect_ended_ns == NONE) & (self._to_server != NONE)
+        self._connect_in_vain(there, back, in_vain)
+        new = new & ~in_vain
+        came_ns = self._network.fly(tape, there, new)
         taken_ns = self._network.handshake_taken(there, back)
-        full = Label("accept queue full, SYN dropped", "socket", "backpressure")
         dropped = new & (came_ns != NONE) & (taken_ns > came_ns)
-        tape.advance(taken_ns, self._at(self._server_node, full), dropped)
+        tape.advance(taken_ns, self._at(self._server_node, _DROPPED), dropped)
         came_ns = self._network.fly(tape, back, new)
         wait = self._calls.waits_connected.last_before(asked.client, asked.connect_ended_ns)
         process, node = list(asked.process), self._client_node
@@ -194,6 +213,20 @@ class _Builder:
             new,
         )
         self._shake_hands(asked.tls_started_ns != NONE)
+
+    def _connect_in_vain(self, there: Message, back: Message, mine: Flags) -> None:
+        """A handshake that was given up: until the end its SYN was lost or not answered.
+
+        Or else the answer was lost.
+        """
+        tape, network, until_ns = self._tape, self._network, self._asked.ended_ns
+        came_ns, answered_ns = network.came_ns(there), network.first_sent_ns(back)
+        came = mine & (came_ns != NONE) & (came_ns < until_ns)
+        answered = came & (answered_ns != NONE) & (answered_ns < until_ns)
+        network.lose(tape, there, until_ns, mine & ~came)
+        network.fly(tape, there, came)
+        tape.advance(until_ns, self._at(self._server_node, _DROPPED), came & ~answered)
+        network.lose(tape, back, until_ns, answered & (network.came_ns(back) == NONE))
 
     def _shake_hands(self, encrypted: Flags) -> None:
         """TLS: the client's last message before the server's flight, that flight, and the end.

@@ -182,6 +182,18 @@ class Deliveries:
             came_ns=seen(self._came_ns[:-1], bringer),
         )
 
+    def first(self, stream: Int64, end: Int64) -> tuple[Int64, Int64]:
+        """The first transmission of the byte before `end` of each stream, whether it came or not.
+
+        Returns:
+            Its row in the host's capture, and when it left; NONE: not seen.
+        """
+        known = (stream != NONE) & (end != NONE)
+        place = self._stretches.place(np.where(known, stream, 0), np.where(known, end, 1) - 1)
+        known &= place != NONE
+        first = np.append(self._first, self._sent.row.size)[np.where(known, place, -1)]
+        return np.append(self._sent.row, NONE)[first], np.append(self._stamps, NONE)[first]
+
     def brought_back(self, stream: Int64, after_ns: Int64, before_ns: Int64) -> tuple[Int64, Int64]:
         """What of each stream was being brought back, if anything was for most of a time.
 

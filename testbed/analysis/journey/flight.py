@@ -16,7 +16,14 @@ import numpy.typing as npt
 from testbed.analysis.found import Found
 from testbed.analysis.journey.delivery import Deliveries, Delivery
 from testbed.analysis.journey.limits import PeerLimits
-from testbed.analysis.journey.recovery import Recoveries, label, lost_where, socket_of
+from testbed.analysis.journey.recovery import (
+    HANDSHAKE,
+    UNKNOWN,
+    Recoveries,
+    label,
+    lost_where,
+    socket_of,
+)
 from testbed.analysis.journey.stage import Label
 from testbed.analysis.journey.tape import Tape
 from testbed.analysis.journey.ways import Leg, Ways
@@ -62,17 +69,56 @@ class Network:
     def fly(self, tape: Tape, message: Message, applies: Flags) -> Int64:
         """Lays down the stages of one message; returns when each came, NONE: not seen."""
         came_ns = np.full(tape.count, NONE, np.int64)
+        for _, deliveries, mine in self._by_sender(message, applies):
+            stream = np.where(mine, message.stream, NONE)
+            found = deliveries.lookup(stream, message.end)
+            self._lay(tape, message, mine, deliveries, found)
+            came_ns[mine] = found.came_ns[mine]
+        unknown = applies & ~np.isin(np.array(message.node), list(self.deliveries))
+        tape.advance(np.full(tape.count, NONE, np.int64), Label("", "tcp", "work"), unknown)
+        return came_ns
+
+    def lose(self, tape: Tape, message: Message, until_ns: Int64, applies: Flags) -> None:
+        """Lays down the stages of a segment that never came, until somebody gives it up.
+
+        Where it was not sent either, nothing.
+        """
+        for node, deliveries, mine in self._by_sender(message, applies):
+            row_of, sent_ns = deliveries.first(np.where(mine, message.stream, NONE), message.end)
+            sent = mine & (row_of != NONE) & (sent_ns < until_ns)
+            tape.advance(sent_ns, Label("TCP sends", "tcp", "work", node), sent)
+            rows = np.flatnonzero(sent)
+            legs = self.ways.walk(node, row_of[rows])
+            codes = np.zeros(tape.count, np.int64)
+            how = HANDSHAKE if message.handshake else UNKNOWN
+            for place, row in enumerate(rows):
+                codes[row] = tape.code(label(how, lost_where(legs, self.ways, place)))
+            tape.advance(until_ns, codes, sent)
+
+    def came_ns(self, message: Message) -> Int64:
+        """When each message came; NONE: not seen."""
+        times = np.full(message.stream.size, NONE, np.int64)
+        for _, deliveries, mine in self._by_sender(message, message.stream != NONE):
+            stream = np.where(mine, message.stream, NONE)
+            times[mine] = deliveries.lookup(stream, message.end).came_ns[mine]
+        return times
+
+    def first_sent_ns(self, message: Message) -> Int64:
+        """When each message was sent first, also if it never came; NONE: not seen."""
+        times = np.full(message.stream.size, NONE, np.int64)
+        for _, deliveries, mine in self._by_sender(message, message.stream != NONE):
+            stream = np.where(mine, message.stream, NONE)
+            times[mine] = deliveries.first(stream, message.end)[1][mine]
+        return times
+
+    def _by_sender(
+        self, message: Message, applies: Flags
+    ) -> Iterator[tuple[str, Deliveries, Flags]]:
         nodes = np.array(message.node)
         for name, deliveries in self.deliveries.items():
             mine = applies & (nodes == name)
             if mine.any():
-                stream = np.where(mine, message.stream, NONE)
-                found = deliveries.lookup(stream, message.end)
-                self._lay(tape, message, mine, deliveries, found)
-                came_ns[mine] = found.came_ns[mine]
-        unknown = applies & ~np.isin(nodes, list(self.deliveries))
-        tape.advance(np.full(tape.count, NONE, np.int64), Label("", "tcp", "work"), unknown)
-        return came_ns
+                yield name, deliveries, mine
 
     def _lay(
         self, tape: Tape, message: Message, mine: Flags, source: Deliveries, found: Delivery
