@@ -47,6 +47,7 @@ from testbed.analysis.summary import FORMAT, Http, Layer, Ledger, LinkDirection,
 from testbed.analysis.threads import Aside, both, give_back_memory
 from testbed.analysis.topology import DirectionName
 from testbed.analysis.transits import Transit, transits
+from testbed.analysis.unloaded import without_load
 from testbed.errors import RecordingError
 from testbed.recording.layout import (
     Layout,
@@ -73,10 +74,11 @@ def analyse(root: Path) -> Summary:
         with Aside() as tables:
             _remove_tables(layout)
             tables.do(lambda: _write_tables(_read_tables(layout, evidence)))
-            crossed, passed = both(lambda: passages(evidence), lambda: transits(evidence))
+            judged = evidence if evidence.manifest.load_began else without_load(evidence)
+            crossed, passed = both(lambda: passages(judged), lambda: transits(judged))
             give_back_memory()
-            tables.do(lambda: _write_tables(_matched_tables(layout, evidence, crossed)))
-            found = _found(evidence, crossed, passed)
+            tables.do(lambda: _write_tables(_matched_tables(layout, judged, crossed)))
+            found = _found(judged, crossed, passed)
             give_back_memory()
             seen, (travelled, mapped) = both(
                 lambda: _seen(found), lambda: (journeys(found), pressure(found))

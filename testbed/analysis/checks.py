@@ -31,7 +31,7 @@ from testbed.analysis.summary import (
     Verdict,
 )
 from testbed.analysis.transits import Transit
-from testbed.recording.manifest import Direction
+from testbed.recording.manifest import NO_LOAD, Direction
 
 Int64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -55,6 +55,9 @@ def _reasons(
 ) -> Iterator[Reason]:
     manifest = found.evidence.manifest
     yield from judge.completeness(manifest.state, manifest.failure, found.evidence.damage)
+    if not manifest.load_began:
+        yield judge.not_made("load generator", NO_LOAD)
+        return
     yield from _relay(found)
     yield from _delays(found)
     yield from _captures(found)

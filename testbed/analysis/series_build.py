@@ -38,7 +38,7 @@ from testbed.events.socket import SocketSample
 from testbed.events.tcp import TcpSample
 from testbed.events.tracepoints import ReceivePath
 from testbed.recording.layout import Layout, open_layout
-from testbed.recording.manifest import Manifest, read_manifest
+from testbed.recording.manifest import NO_LOAD, Manifest, read_manifest
 
 MAX_CONNECTIONS: Final = 32
 _TAIL_NS: Final = 1_000_000_000
@@ -52,6 +52,7 @@ class _Tables:
 
     def __init__(self, layout: Layout, manifest: Manifest) -> None:
         self._layout = layout
+        self._began = manifest.load_began
         self._off = {p.layer: p.reason for p in manifest.probes if not p.observed}
         self.missing: dict[str, str] = {}
 
@@ -66,10 +67,10 @@ class _Tables:
     def _read(
         self, path: Path, row: type[msgspec.Struct], series: str | None
     ) -> pl.DataFrame | None:
-        if not path.is_file():
+        if not self._began or not path.is_file():
             if series:
                 why = self._off.get(path.stem) or f"there is no {path.parent.name}/{path.name}"
-                self.missing.setdefault(series, why)
+                self.missing.setdefault(series, why if self._began else NO_LOAD)
             return None
         return read_table(path, row)
 
@@ -98,7 +99,8 @@ def build_series(root: Path) -> Series:
         losses.append(_losses(way, rows, origin))
         delays += _delays(way, rows, span)
     if not throughput:
-        tables.missing["throughput"] = "neither captures nor a relay's log"
+        why = "neither captures nor a relay's log" if manifest.load_began else NO_LOAD
+        tables.missing["throughput"] = why
         tables.missing["losses"] = tables.missing["delays"] = tables.missing["throughput"]
     return Series(
         origin_ns=origin,

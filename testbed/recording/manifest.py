@@ -202,6 +202,15 @@ class Manifest(_Record, frozen=True, kw_only=True):
     """By name of the process; empty where the kernel does not say."""
     warnings: list[str] = []
 
+    @property
+    def load_began(self) -> bool:
+        """Whether the clients were told to begin."""
+        return self.load_started_ns is not None or self.state == "complete"
+
+
+NO_LOAD: Final = "the run ended before the load began"
+"""Why nothing of a run was observed whose clients were never told to begin."""
+
 
 def write_manifest(layout: Layout, manifest: Manifest) -> None:
     """Writes manifest.json."""

@@ -139,6 +139,7 @@ def render(
         quantile_rows=why_slow.quantile_rows(summary.journeys),
         slowest_rows=slowest,
         kinds=why_slow.KINDS,
+        no_http=wording.no_http(summary),
         rows=wording.rows(summary.layers),
         aspects=wording.ASPECTS,
         links=_links(manifest, summary),

@@ -53,7 +53,7 @@ def render(
 ) -> RenderableType:
     """The report as something that rich can print in `width` columns."""
     parts: list[RenderableType] = [_headline(summary)]
-    parts += _section("HTTP", _http(summary.http))
+    parts += _section("HTTP", _http(summary.http, wording.no_http(summary)))
     if summary.http.mix:
         parts += _section("Mix", mix_table.table(summary.http.mix))
     if summary.journeys is not None and (summary.journeys.why_slow or summary.journeys.reason):
@@ -128,9 +128,9 @@ def _ended(state: str) -> str:
     return {"failed": "failed", "interrupted": "was interrupted"}.get(state, f"is {clean(state)}")
 
 
-def _http(http: Http) -> RenderableType:
+def _http(http: Http, missing: str) -> RenderableType:
     if http.requests is None:
-        return Text(f"{wording.NOT_OBSERVED}: no client left a record", style=_DIM)
+        return Text(f"{wording.NOT_OBSERVED}: {clean(missing)}", style=_DIM)
     table = Table.grid(padding=(0, 2))
     counts = Text(
         f"{scale.plural(http.requests, 'request')}: {scale.count(http.completed)} completed"
@@ -231,8 +231,9 @@ def _ledger(ledger: Ledger) -> RenderableType:
     wrong = [row for row in observed if not row.balanced]
     unseen = len(ledger.rows) - len(observed)
     tail = f"; {scale.plural(unseen, 'row')} not observed" if unseen else ""
-    if not ledger.rows:
-        return Text(f"{wording.NOT_OBSERVED}: it has no row", style=_DIM)
+    if not observed:
+        why = f"none of its {scale.plural(unseen, 'row')} was" if unseen else "it has no row"
+        return Text(f"{wording.NOT_OBSERVED}: {why}", style=_DIM)
     if not wrong:
         return Text(
             f"balanced: {scale.plural(len(observed), 'row')} add up, packet for packet{tail}"

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
-from testbed.analysis.summary import Expectation, Layer
+from testbed.analysis.summary import Expectation, Layer, Summary
 from testbed.events import LAYERS
 from testbed.report import format as scale
 from testbed.scenario.expectation import parse_expectation, unit_of
@@ -241,6 +241,13 @@ def _read(name: str, value: object) -> list[Figure]:
             return [_quantiles(words, parts, unit or scale.count)]
         return [_kind(key, words, part, unit) for key, part in parts.items()]
     return [replace(_measured(words, value, unit), total=name in _TOTALS)]
+
+
+def no_http(summary: Summary) -> str:
+    """Why there are no numbers of the clients."""
+    layer = summary.layers.get("http")
+    told = layer.reason if layer is not None and layer.status == NOT_OBSERVED else ""
+    return told or "no client left a record"
 
 
 def expectation(one: Expectation) -> str:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 import shutil
 from pathlib import Path
 
@@ -7,13 +8,17 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from rich.console import Console
 
 from testbed.analysis import series
 from testbed.analysis.analyse import analyse, load_summary
 from testbed.analysis.summary import Summary
 from testbed.errors import RecordingError
+from testbed.events import LAYERS
 from testbed.recording.layout import Layout
-from testbed.recording.manifest import ProbeRecord
+from testbed.recording.manifest import NO_LOAD, ProbeRecord
+from testbed.report.html import write_report
+from testbed.report.text import print_report
 from tests.builders.recordings import MS, US, Run
 from tests.builders.transfers import reasons, transfer
 
@@ -66,6 +71,55 @@ def test_a_run_that_failed_before_it_had_a_network_is_analysed(tmp_path: Path) -
     assert summary.links == {}
     assert summary.verdict.status == "invalid"
     assert series.build(layout.root).duration_ns == 0
+
+
+def test_nothing_of_a_run_that_ended_before_the_load_is_a_figure(tmp_path: Path) -> None:
+    run = Run()
+    transfer(run, 10)
+    layout = run.write(
+        tmp_path / "run",
+        state="failed",
+        failure="server ended before it was ready",
+        load_started_ns=None,
+        load_ended_ns=None,
+    )
+    summary = analyse(layout.root)
+    for layer in summary.layers.values():
+        assert (layer.status, layer.reason) == ("not observed", NO_LOAD)
+        assert layer.loss is layer.reordering is layer.backpressure is None
+    assert summary.http.requests is None
+    assert {way.sent_packets for link in summary.links.values() for way in link.values()} == {None}
+    assert {row.balanced for row in summary.ledger.rows} == {None}
+    assert summary.backpressure is not None
+    assert summary.backpressure.sentence == f"not observed: {NO_LOAD}"
+    assert [one.status for one in summary.verdict.reasons] == ["invalid", "degraded"]
+    assert reasons(summary, "load generator")[0].message == f"not checked: {NO_LOAD}"
+    assert set(series.build(layout.root).missing.values()) == {NO_LOAD}
+    # What was recorded meanwhile is kept, for who looks for the reason.
+    assert layout.events("tcp").exists()
+
+
+def test_the_reports_of_such_a_run_never_say_none(tmp_path: Path) -> None:
+    run = Run()
+    transfer(run, 10)
+    root = run.write(tmp_path / "run", state="failed", failure="no", load_started_ns=None).root
+    summary = analyse(root)
+    with Console(width=100, record=True, file=io.StringIO()) as console:
+        print_report(console, summary)
+    text = console.export_text()
+    assert text.count(f"not observed: {NO_LOAD}") == len(LAYERS) + 2  # HTTP, backpressure
+    assert "balanced" not in text
+    assert "none" not in text.split("Why this verdict")[0].replace("none of its", "")
+    page = write_report(root).read_text()
+    assert page.count(f"not observed: {NO_LOAD}") >= len(LAYERS) + 2
+    assert "Balanced" not in page
+
+
+def test_a_complete_run_without_the_time_of_its_load_is_judged(tmp_path: Path) -> None:
+    run = Run()
+    transfer(run, 10)
+    layout = run.write(tmp_path / "run", load_started_ns=None)
+    assert analyse(layout.root).layers["link"].status == "observed"
 
 
 @pytest.mark.parametrize(

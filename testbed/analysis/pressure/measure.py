@@ -88,6 +88,8 @@ def _unsure(missing: dict[str, str]) -> str:
     by_reason: dict[str, list[str]] = {}
     for layer, why in missing.items():
         by_reason.setdefault(why, []).append(layer)
+    if len(by_reason) == 1 and missing.keys() > _SOURCES.keys():
+        return f"not observed: {next(iter(by_reason))}"
     listed = "; ".join(f"{', '.join(layers)}: {why}" for why, layers in by_reason.items())
     # What the client alone sees tells that it waited, and not for whom.
     if _SOURCES.keys() - missing.keys() <= {"http"}:
