@@ -348,4 +348,4 @@ def graded(value: float, bound: float) -> Status:
 
 def us(value_ns: int) -> str:
     """A time in whole microseconds, for a message."""
-    return f"{value_ns / NS_PER_US:,.0f} us"
+    return f"{value_ns / NS_PER_US:,.0f} µs"

@@ -270,3 +270,8 @@ def test_wake_ups(ratios: dict[str, float], expected: str, where: str) -> None:
 )
 def test_cpu_wait(waited: int, expected: str) -> None:
     assert machine.cpu_wait(waited, 1000).status == expected
+
+
+def test_a_time_is_spelled_as_in_the_reports() -> None:
+    found = judge.relay_lateness("a-b forward", spread(1_211_200), 10_000_000, 0)
+    assert "left 1,211 µs late at p99 (max 1,211 µs)" in found.message
