@@ -38,6 +38,8 @@ _BAR: Final = 16
 _KIND: Final = 12
 _SHORT_RATIO: Final = 0.01
 _SHORTEST_ID: Final = 4
+_MOST_IDS: Final = 5
+"""Shown of requests that are all meant by what was asked for."""
 
 
 def print_journeys(
@@ -103,14 +105,27 @@ def _one(requests: pl.DataFrame, asked: str) -> pl.DataFrame:
         found, which = requests.filter(requests["number"] == int(wanted)), "the number"
     if found.height == 1:
         return found
-    what = "no request has" if not found.height else f"{found.height} requests have"
+    if found.height:
+        message = f'{found.height} requests have {which} "{clean(asked)}": {_listed(found)}'
+    else:
+        message = (
+            f'no request has {which} "{clean(asked)}"; ids are in events/http.parquet and in '
+            "`testbed journey DIR --slowest 5`"
+        )
     raise RequestError(
-        f'{what} {which} "{clean(asked)}"; ids are in events/http.parquet and in '
-        "`testbed journey DIR --slowest 5`",
+        message,
         where="--request",
         wanted="an id, or enough of its beginning",
         got=asked,
     )
+
+
+def _listed(requests: pl.DataFrame) -> str:
+    """The ids of some requests, each with its client: ``0a1b (client1), 0c2d (client2)``."""
+    first = requests.sort("started_ns", "request_id").head(_MOST_IDS)
+    ids = [f"{clean(one)} ({clean(node)})" for one, node in first["request_id", "node"].iter_rows()]
+    more = requests.height - first.height
+    return ", ".join(ids) + (f" and {more} more" if more else "")
 
 
 class _Line(NamedTuple):

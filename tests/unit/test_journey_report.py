@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 from pathlib import Path
 from typing import Final
 
@@ -47,6 +48,7 @@ def root(tmp_path: Path) -> Path:
     pl.DataFrame([*waits, *others], schema=schema).write_parquet(layout.events("journeys"))
     known = {
         "request_id": list(IDS),
+        "node": ["client1", "client1", "client2"],
         "number": [0, 1, 1],
         "method": ["GET"] * 3,
         "path": ["/"] * 3,
@@ -96,14 +98,31 @@ def test_no_line_is_longer_than_the_terminal(root: Path, width: int) -> None:
     ("request_", "expected"),
     [
         ("cccc", 'no request has an id that begins with "cccc"'),
-        ("aaaa", '2 requests have an id that begins with "aaaa"'),
-        ("1", '2 requests have the number "1"'),
+        (
+            "aaaa",
+            '2 requests have an id that begins with "aaaa": aaaa1 (client1), aaaa2 (client1)',
+        ),
+        ("1", '2 requests have the number "1": aaaa2 (client1), bbbb3 (client2)'),
         ("7", 'no request has the number "7"'),
     ],
 )
 def test_no_request_or_more_than_one_is_refused(root: Path, request_: str, expected: str) -> None:
-    with pytest.raises(RequestError, match=expected):
+    with pytest.raises(RequestError, match=re.escape(expected)):
         shown(root, request=request_)
+
+
+def test_of_many_that_are_meant_the_first_are_listed(root: Path) -> None:
+    path = Layout(root).events("http")
+    one = pl.read_parquet(path).head(1)
+    ids = [f"cccc{n:x}" for n in range(12)]
+    many = [one.with_columns(request_id=pl.lit(name), number=pl.lit(9, pl.Int64)) for name in ids]
+    pl.concat(many).write_parquet(path)
+    listed = "cccc0 (client1), cccc1 (client1)"
+    with pytest.raises(RequestError) as caught:
+        shown(root, request="9")
+    assert str(caught.value).startswith(f'12 requests have the number "9": {listed}, ')
+    assert str(caught.value).endswith(" and 7 more")
+    assert str(caught.value).count("client1") == 5
 
 
 def test_both_options_are_refused(root: Path) -> None:
