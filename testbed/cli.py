@@ -22,6 +22,7 @@ import typer
 
 from testbed import __version__
 from testbed import cli_options as options
+from testbed.cli_words import OnceCommand, topology_options_as_typed
 from testbed.errors import (
     EXIT_DONE,
     EXIT_EXPECTATION_FAILED,
@@ -61,7 +62,7 @@ def _command(
     def register(function: Callable[P, int | None]) -> Callable[P, None]:
         @app.command(
             name=function.__name__.rstrip("_"),
-            cls=options.OnceCommand,
+            cls=OnceCommand,
             context_settings=context_settings,
         )
         @wraps(function)
@@ -183,7 +184,7 @@ def run(
     from testbed.run import run as start
 
     scenario = _scenario(context)
-    with RunProgress() as progress:
+    with RunProgress() as progress, topology_options_as_typed(context):
         recording = start(scenario, out, progress.tell)
     return _show(recording.root, recording.summary, as_json)
 
@@ -255,7 +256,8 @@ def shell(
     """Build a network and open Mininet's command line in it."""
     from testbed.run import shell as start
 
-    return start(_scenario(context))
+    with topology_options_as_typed(context):
+        return start(_scenario(context))
 
 
 @_command()

@@ -6,12 +6,10 @@ and what is not given is None.
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import typer
-from typer.core import TyperCommand
 
 LOAD: Final = "Load"
 SHAPE: Final = "Load: what each request is, and what the client does about it"
@@ -19,24 +17,6 @@ LINK: Final = "Link: each direction that the topology marks as bottleneck"
 SOME: Final = "Link: later, one direction, one link"
 RUN: Final = "Run"
 OUT: Final = "Output"
-
-
-class OnceCommand(TyperCommand):
-    """A command whose options with one value may be given once; else the last would count."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Reads the words; one that comes twice ends the command with exit code 2."""
-        _, _, order = self.make_parser(ctx).parse_args(list(args))
-        given = Counter(one.name for one in order if not one.multiple and one.nargs == 1)
-        twice = [one for one in self.get_params(ctx) if given[one.name] > 1]
-        for one in twice:
-            if one.param_type_name == "option" and not getattr(one, "is_flag", False):
-                ctx.fail(f"{one.opts[-1]} is given {_times(given[one.name])}; it has one value")
-        return super().parse_args(ctx, args)
-
-
-def _times(count: int) -> str:
-    return "twice" if count == 2 else f"{count} times"
 
 
 def _option(name: str, metavar: str, help_text: str, panel: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
 import traceback
 import warnings
@@ -74,13 +75,21 @@ def load_topology(target: str, options: Mapping[str, Any]) -> Topo:
         raise  # Ctrl-C, wherever it found the topology
     except Exception as error:
         raise _problem(
-            "topology",
+            _named_by(error, factory),
             f"{target} raised {type(error).__name__}: {error} ({_place(error, factory)})",
         ) from error
 
 
 def _problem(where: str, message: str) -> ScenarioError:
     return ScenarioError([Problem(where, message)])
+
+
+def _named_by(error: Exception, factory: type[Topo]) -> str:
+    """The option whose value the topology refused, where its message begins with that name."""
+    name = re.match(r"\w*", str(error))
+    if isinstance(error, ValueError) and name and name[0] in _parameters(factory)[0]:
+        return f"topology_options.{name[0]}"
+    return "topology"
 
 
 def _place(error: BaseException, factory: type[Topo]) -> str:
@@ -157,7 +166,8 @@ def _topo_classes(module: ModuleType) -> list[type[Topo]]:
     ]
 
 
-def _check_options(factory: type[Topo], options: Mapping[str, Any]) -> None:
+def _parameters(factory: type[Topo]) -> tuple[list[str], bool]:
+    """The options that a topology has, and whether it takes any others as well."""
     # Topo.__init__ hands its keyword arguments to build(): that is where they are named.
     parameters = inspect.signature(factory.build).parameters
     known = [
@@ -173,7 +183,11 @@ def _check_options(factory: type[Topo], options: Mapping[str, Any]) -> None:
         for name, parameter in own_init.items()
         if name not in {"self", "args", "params", "kwargs", *known}
     ]
-    open_ended = any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+    return known, any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
+def _check_options(factory: type[Topo], options: Mapping[str, Any]) -> None:
+    known, open_ended = _parameters(factory)
     problems = [
         Problem(
             f"topology_options.{name}",

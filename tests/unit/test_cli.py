@@ -210,6 +210,28 @@ def test_a_wrong_request_gets_one_message_and_makes_nothing(
     assert list(empty_folder.iterdir()) == []
 
 
+@pytest.mark.parametrize("command", ["run", "shell"])
+def test_a_value_that_the_topology_refuses_is_said_at_the_option(
+    command: str, empty_folder: Path
+) -> None:
+    words = ["dumbbell", "--link-backend", "kernel", "--topology-option", "n=0"]
+    result = call(command, *words)
+    assert result.exit_code == EXIT_WRONG_REQUEST
+    assert result.stderr.startswith(
+        "testbed: error: --topology-option n: dumbbell raised ValueError: n must lie in 1..250 "
+        "(got 0) (dumbbell.py:"
+    )
+    assert list(empty_folder.iterdir()) == []
+
+
+def test_one_that_a_file_gives_is_said_at_its_place_there(empty_folder: Path) -> None:
+    text = 'topology = "dumbbell"\nlink_backend = "kernel"\n[topology_options]\nn = 0\n'
+    (empty_folder / "mine.toml").write_text(text)
+    result = call("run", "mine.toml")
+    assert result.exit_code == EXIT_WRONG_REQUEST
+    assert result.stderr.startswith("testbed: error: topology_options.n: dumbbell raised")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [

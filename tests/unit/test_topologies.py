@@ -124,7 +124,10 @@ def test_a_packet_takes_the_same_way_over_both(name: str) -> None:
 def test_what_is_out_of_range_is_named(name: str, options: dict[str, Any], message: str) -> None:
     with pytest.raises(ScenarioError) as caught:
         load_topology(name, options)
-    assert f"{name} raised ValueError: {message}" in str(caught.value)
+    option = message.partition(" ")[0]
+    said = f"topology_options.{option}: {name} raised ValueError: {message} ({name}.py:"
+    assert str(caught.value).startswith(said)
+    assert caught.value.where == f"topology_options.{option}"
     assert caught.value.exit_code == EXIT_WRONG_REQUEST
 
 

@@ -200,7 +200,7 @@ def test_a_file_that_cannot_be_imported(tmp_path: Path, text: str, said: str) ->
 
 def test_user_code_that_raises_is_named_with_its_place(ring: Path) -> None:
     assert message_of(f"{ring}:Ring", n=1) == (
-        f"topology: {ring}:Ring raised ValueError: n must be at least 2 (got 1) "
+        f"topology_options.n: {ring}:Ring raised ValueError: n must be at least 2 (got 1) "
         "(ring.py:9 in build)"
     )
 

@@ -1,0 +1,57 @@
+"""What the command line makes of the words that were typed, and of places in them.
+
+Rules:
+
+- An option with one value that is given twice is an error: else the last would count.
+- A problem that is found later, in the network, is said at the option that was typed.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand
+
+from testbed.errors import Problem, ScenarioError
+
+_PLACE: Final = "topology_options."
+
+
+class OnceCommand(TyperCommand):
+    """A command whose options with one value may be given once."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Reads the words; one that comes twice ends the command with exit code 2."""
+        _, _, order = self.make_parser(ctx).parse_args(list(args))
+        given = Counter(one.name for one in order if not one.multiple and one.nargs == 1)
+        twice = [one for one in self.get_params(ctx) if given[one.name] > 1]
+        for one in twice:
+            if one.param_type_name == "option" and not getattr(one, "is_flag", False):
+                ctx.fail(f"{one.opts[-1]} is given {_times(given[one.name])}; it has one value")
+        return super().parse_args(ctx, args)
+
+
+def _times(count: int) -> str:
+    return "twice" if count == 2 else f"{count} times"
+
+
+@contextmanager
+def topology_options_as_typed(context: typer.Context) -> Iterator[None]:
+    """Within it an error at an option of the topology names ``--topology-option``, if typed so."""
+    typed = {text.partition("=")[0] for text in context.params.get("topology_options") or ()}
+    try:
+        yield
+    except ScenarioError as error:
+        problems = [_as_typed(problem, typed) for problem in error.problems]
+        raise ScenarioError(problems, source=error.source) from error
+
+
+def _as_typed(problem: Problem, typed: set[str]) -> Problem:
+    name = problem.where.removeprefix(_PLACE)
+    if name == problem.where or name not in typed:
+        return problem
+    return Problem(f"--topology-option {name}", problem.message)
