@@ -243,7 +243,9 @@ def _optional_increase(table: pl.DataFrame, column: str) -> int | None:
 
 def _socket(found: Found) -> Aspects | None:
     table = found.table("socket")
-    if table is None:
+    if table is not None:
+        table = socket.under_load(table, found.evidence.manifest.load_started_ns)
+    if table is None or not table.height:
         return None
     counters = counted(
         found.table("tcp_counters"),

@@ -369,7 +369,8 @@ def _connections(
     """The connections that carried most, loopback left out."""
     if tcp is None or not tcp.height:
         return []
-    tcp = tcp.filter(~pl.col("local_address").str.starts_with("127."))
+    inside = pl.col("local_address").str.starts_with("127.") | (pl.col("local_address") == "::1")
+    tcp = tcp.filter(~inside)
     carried = (
         tcp.group_by("node", "cookie")
         .agg(

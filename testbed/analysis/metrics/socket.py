@@ -19,6 +19,14 @@ each, so that a full one seldom fills the limit to the last byte."""
 _LISTEN: Final = "LISTEN"
 
 
+def under_load(table: pl.DataFrame, load_started_ns: int | None) -> pl.DataFrame:
+    """The samples since the load began.
+
+    Those before are of connections that the testbed makes to see whether a server is ready.
+    """
+    return table if load_started_ns is None else table.filter(pl.col("t_ns") >= load_started_ns)
+
+
 def peak_fill_ratio(table: pl.DataFrame, allocated: str, limit: str) -> float | None:
     """The highest share of a buffer in use over all connections and times.
 
