@@ -22,7 +22,7 @@ import typer
 
 from testbed import __version__
 from testbed import cli_options as options
-from testbed.cli_words import OnceCommand, topology_options_as_typed
+from testbed.cli_words import OnceCommand, places_as_typed
 from testbed.errors import (
     EXIT_DONE,
     EXIT_EXPECTATION_FAILED,
@@ -184,7 +184,7 @@ def run(
     from testbed.run import run as start
 
     scenario = _scenario(context)
-    with RunProgress() as progress, topology_options_as_typed(context):
+    with RunProgress() as progress, places_as_typed(context):
         recording = start(scenario, out, progress.tell)
     return _show(recording.root, recording.summary, as_json)
 
@@ -256,7 +256,7 @@ def shell(
     """Build a network and open Mininet's command line in it."""
     from testbed.run import shell as start
 
-    with topology_options_as_typed(context):
+    with places_as_typed(context):
         return start(_scenario(context))
 
 

@@ -11,14 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final
+from dataclasses import replace
+from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
-from testbed.errors import Problem, ScenarioError
-
-_PLACE: Final = "topology_options."
+from testbed.errors import ScenarioError
 
 
 class OnceCommand(TyperCommand):
@@ -40,18 +39,22 @@ def _times(count: int) -> str:
 
 
 @contextmanager
-def topology_options_as_typed(context: typer.Context) -> Iterator[None]:
-    """Within it an error at an option of the topology names ``--topology-option``, if typed so."""
-    typed = {text.partition("=")[0] for text in context.params.get("topology_options") or ()}
+def places_as_typed(context: typer.Context) -> Iterator[None]:
+    """Within it an error at an option of the topology, or at an expectation, names what was typed.
+
+    What a scenario file gave keeps its place in the file.
+    """
+    named = {
+        f"topology_options.{name}": f"--topology-option {name}"
+        for name in (text.partition("=")[0] for text in _given(context, "topology_options"))
+    }
+    named |= {f"expect[{number}]": "--expect" for number in range(len(_given(context, "expect")))}
     try:
         yield
     except ScenarioError as error:
-        problems = [_as_typed(problem, typed) for problem in error.problems]
+        problems = [replace(one, where=named.get(one.where, one.where)) for one in error.problems]
         raise ScenarioError(problems, source=error.source) from error
 
 
-def _as_typed(problem: Problem, typed: set[str]) -> Problem:
-    name = problem.where.removeprefix(_PLACE)
-    if name == problem.where or name not in typed:
-        return problem
-    return Problem(f"--topology-option {name}", problem.message)
+def _given(context: typer.Context, name: str) -> list[str]:
+    return list(context.params.get(name) or ())

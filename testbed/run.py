@@ -174,6 +174,7 @@ def check(scenario: Scenario) -> None:
             f"get it with: {TUN_REMEDY}",
             where="--link-backend",
         )
+    from testbed.analysis.foreseen import check_expectations
     from testbed.network.open_vswitch import check_programs
     from testbed.network.plan import make_plan
     from testbed.network.topology import load_topology
@@ -184,6 +185,7 @@ def check(scenario: Scenario) -> None:
     check_client(scenario.load.client)
     topo = load_topology(scenario.topology, scenario.topology_options)
     plan = make_plan(topo, scenario, "kernel" if scenario.link_backend == "kernel" else "relay")
+    check_expectations(scenario.expect, [link.name for link in plan.links])
     if plan.spreads_packets:
         check_spread_tools()
     if plan.switches == "ovs":

@@ -19,7 +19,8 @@ from testbed.events import outcomes
 from testbed.scenario.expectation import Relation, parse_expectation
 from testbed.scenario.names import did_you_mean
 
-_COUNTS: Final = frozenset({"calls", "drop_reasons", "errors", "failures", "retried", "signals"})
+COUNTS: Final = frozenset({"calls", "drop_reasons", "errors", "failures", "retried", "signals"})
+"""Tables of counts by name."""
 _NO_VALUE: Final = "no value: it was not observed, or there was none"
 _OUTCOMES: Final = frozenset({"failures", "retried"})
 """Those of them that count outcomes of requests."""
@@ -46,21 +47,26 @@ def judge_expectations(texts: Sequence[str], summary: Mapping[str, Any]) -> list
 def _judge(text: str, summary: Mapping[str, Any]) -> Expectation:
     rule = parse_expectation(text)
     try:
-        value = _look_up(rule.figure, summary)
+        value = look_up(rule.figure, summary)
     except LookupError as error:
         return Expectation(expect=text, holds=False, reason=str(error.args[0]))
     if value is None:
         return Expectation(expect=text, holds=False, reason=_NO_VALUE)
     if isinstance(value, Mapping | list):
-        inside = f" (it has: {', '.join(map(str, value))})" if isinstance(value, Mapping) else ""
-        return Expectation(expect=text, holds=False, reason=f"not a single figure{inside}")
+        return Expectation(expect=text, holds=False, reason=not_single(value))
     numbers = (int, float)
     if rule.relation not in ("==", "!=") and not isinstance(value, numbers):
         return Expectation(expect=text, holds=False, value=value, reason="not a number")
     return Expectation(expect=text, holds=_HOLDS[rule.relation](value, rule.value), value=value)
 
 
-def _look_up(figure: str, summary: Mapping[str, Any]) -> Any:
+def not_single(value: Mapping[str, Any] | list[Any]) -> str:
+    """What is wrong with an expectation of a whole table, or of a list."""
+    inside = f" (it has: {', '.join(map(str, value))})" if isinstance(value, Mapping) else ""
+    return f"not a single figure{inside}"
+
+
+def look_up(figure: str, summary: Mapping[str, Any]) -> Any:
     """The value at a place, None where it, or what it is part of, is null.
 
     Raises:
@@ -80,7 +86,7 @@ def _look_up(figure: str, summary: Mapping[str, Any]) -> Any:
             if table in _OUTCOMES and not outcomes.is_outcome(rest):
                 hint = did_you_mean(rest, outcomes.names()) or f" ({', '.join(outcomes.names())})"
                 raise LookupError(f'no request can end as "{rest}"{hint}')
-            if table in _COUNTS:
+            if table in COUNTS:
                 return 0
             part = rest.partition(".")[0]
             known = did_you_mean(part, found) or f" (it has: {', '.join(map(str, found))})"

@@ -224,6 +224,15 @@ def test_a_value_that_the_topology_refuses_is_said_at_the_option(
     assert list(empty_folder.iterdir()) == []
 
 
+def test_an_expectation_of_no_figure_is_refused_before_the_run(empty_folder: Path) -> None:
+    words = ["dumbbell", "--link-backend", "kernel", "--expect", "http.faild == 0"]
+    result = call("run", *words, "--expect", "links.r1-r3.forward.lost_packets == 0")
+    assert result.exit_code == EXIT_WRONG_REQUEST
+    assert '--expect: no such figure: http has no "faild"; did you mean "failed"?' in result.stderr
+    assert '--expect: no such figure: links has no "r1-r3"; did you mean "r1-r2"?' in result.stderr
+    assert list(empty_folder.iterdir()) == []
+
+
 def test_one_that_a_file_gives_is_said_at_its_place_there(empty_folder: Path) -> None:
     text = 'topology = "dumbbell"\nlink_backend = "kernel"\n[topology_options]\nn = 0\n'
     (empty_folder / "mine.toml").write_text(text)

@@ -21,10 +21,13 @@ import typer.main
 from testbed import cli, errors, pytest_plugin
 from testbed.analysis import checks, summary, verdict, verdict_machine
 from testbed.analysis.analyse import analyse
+from testbed.analysis.figure_names import FIGURES
+from testbed.analysis.foreseen import check_expectations, foreseen
 from testbed.events import LAYERS, tracepoints
 from testbed.probes.tracepoints import EVENTS
 from testbed.recording import manifest
 from testbed.scenario import catalogue, load, model, nodes
+from testbed.scenario.expectation import PARTS
 from tests.builders.frames import ACK, SYN, tcp
 from tests.builders.recordings import MS, Run
 
@@ -172,6 +175,48 @@ def test_every_figure_of_every_layer_is_documented(
         if layer.status == "observed"
     }
     assert all_names_by_heading(REFERENCE / "figures.md") == figures
+
+
+def test_the_figures_that_are_known_before_a_run_are_those_of_a_recording(
+    recording: tuple[Path, summary.Summary],
+) -> None:
+    for name, layer in recording[1].layers.items():
+        aspects = msgspec.structs.asdict(layer)
+        seen = {
+            aspect: sorted(aspects[aspect])
+            for aspect in ("loss", "reordering", "backpressure")
+            if aspects[aspect] is not None
+        }
+        known = {aspect: sorted(names) for aspect, names in FIGURES[name].items()}
+        assert layer.status == "observed"
+        assert known == seen, name
+
+
+def test_all_of_a_recording_can_be_foreseen(recording: tuple[Path, summary.Summary]) -> None:
+    """Places in its summary: what stands there is what was to be expected there."""
+    seen = msgspec.to_builtins(recording[1])
+    _compare({part: seen[part] for part in PARTS}, foreseen(seen["links"]))
+
+
+def _compare(seen: Any, known: Any) -> None:
+    if known is None or known == {}:  # names that only the run knows
+        return
+    assert isinstance(known, dict) == isinstance(seen, dict)
+    if not isinstance(seen, dict):
+        return
+    for name, value in seen.items():
+        if value is not None:
+            _compare(value, known[name])
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_name)
+def test_every_expectation_in_an_example_is_one_of_a_figure(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    given = re.findall(r"""--expect[ =](?:'([^'\n]+)'|"([^"\n]+)")""", text)
+    texts = [one or other for one, other in given]
+    # A page's links are its own topology's.
+    links = {match[1] for one in texts if (match := re.match(r"links\.(.+)\.(?:for|rev)", one))}
+    check_expectations(texts, links)
 
 
 def test_every_row_of_the_ledger_is_documented(recording: tuple[Path, summary.Summary]) -> None:

@@ -8,6 +8,7 @@ import msgspec
 import pytest
 
 from testbed.analysis.expectations import judge_expectations
+from testbed.analysis.foreseen import check_expectations
 from testbed.analysis.summary import Expectation, Summary
 from testbed.errors import QuantityError, ScenarioError
 from testbed.report import wording
@@ -175,3 +176,63 @@ def test_units_are_those_of_the_names() -> None:
         "a.lost_packets",
     ]
     assert [unit_of(name) for name in names] == ["ns", "ns", "ratio", None, None]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("http.faild == 0", 'no such figure: http has no "faild"; did you mean "failed"?'),
+        ("http.failed.more == 0", "no such figure: failed is not divided further"),
+        ("http.latency_ns < 1s", "not a single figure (it has: p50, p90, p99, max)"),
+        ("http.latency_ns.p95 < 1s", 'latency_ns has no "p95"; did you mean'),
+        ("http.failures.ReadTimout == 0", 'can end as "ReadTimout"; did you mean "ReadTimeout"?'),
+        ("layers.tpc.loss.timeouts == 0", 'layers has no "tpc"; did you mean "tcp"?'),
+        ("layers.tcp.lost.timeouts == 0", 'tcp has no "lost"; did you mean "loss"?'),
+        ("layers.tcp.loss.timeout == 0", 'loss has no "timeout"; did you mean "timeouts"?'),
+        ("layers.nic.reordering.x == 0", "it has: status, reason, loss, backpressure"),
+        ("links.a-c.forward.lost_packets == 0", 'links has no "a-c"; did you mean "a-b"?'),
+        ("links.a-b.back.lost_packets == 0", 'a-b has no "back" (it has: forward, reverse)'),
+        ("links.a-b.forward.lost == 0", 'forward has no "lost"'),
+        ("ledger.rows == 0", "not a single figure"),
+        ("verdict.status == faithfull", "is one of faithful, degraded, invalid (got faithfull)"),
+        ("backpressure.origin.layers == tcp", 'origin has no "layers"; did you mean "layer"?'),
+    ],
+)
+def test_what_no_run_can_have_is_refused_before_it(text: str, message: str) -> None:
+    good = "http.failed == 0"
+    with pytest.raises(ScenarioError) as raised:
+        check_expectations([good, text], ["a-b", "b.c-d"])
+    (problem,) = raised.value.problems
+    assert problem.where == "expect[1]"
+    assert message in problem.message
+    assert problem.message.endswith(f'(in "{text}")')
+    assert raised.value.exit_code == 2
+
+
+def test_all_of_them_are_told_at_once() -> None:
+    with pytest.raises(ScenarioError) as raised:
+        check_expectations(["http.a == 0", "http.failed == 0", "http.b == 0"], [])
+    assert [problem.where for problem in raised.value.problems] == ["expect[0]", "expect[2]"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "http.latency_ns.p99 < 200ms",
+        "http.failures.HTTP 503 == 0",
+        "http.retried.ConnectTimeout == 0",
+        "state == complete",
+        "verdict.status != invalid",
+        "ledger.balanced == true",
+        "backpressure.origin.what == accept queue full",
+        "journeys.explained_ratio.min >= 99%",
+        "layers.syscall.loss.errors.ECONNRESET == 0",
+        "layers.qdisc.loss.drop_reasons.WHATEVER == 0",
+        "layers.tcp.loss.timeouts >= 1",
+        "layers.tcp.status == observed",
+        "links.b.c-d.reverse.loss_runs.2 == 1",
+        "links.b.c-d.reverse.one_way_delay_ns.p99 < 1s",
+    ],
+)
+def test_what_a_run_may_have_is_left_to_it(text: str) -> None:
+    check_expectations([text], ["a-b", "b.c-d"])
