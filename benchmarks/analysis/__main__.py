@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from benchmarks import command
 from benchmarks.analysis.measure import (
     SUBJECTS,
     TSHARK,
@@ -32,7 +33,6 @@ from benchmarks.analysis.measure import (
 from benchmarks.analysis.recording import make
 from benchmarks.analysis.table import table
 from benchmarks.relay.ends import cpu_name
-from testbed.errors import TestbedError
 
 
 class Results(msgspec.Struct, frozen=True, kw_only=True):
@@ -58,30 +58,25 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns its exit code."""
     arguments = _parser().parse_args(words)
-    try:
+
+    def measured() -> Results:
         with ExitStack() as stack:
             root: Path | None = arguments.recording
             if root is None:
                 root = Path(stack.enter_context(TemporaryDirectory())) / "run"
                 _say(f"a run of about {arguments.packets} captured packets")
                 make(root, arguments.packets)
-            results = _measure(root, arguments.rounds)
-    except TestbedError as error:
-        print(f"benchmarks.analysis: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(results), indent=2).decode())
-    else:
-        print(_text(results))
-    return 0
+            return _measure(root, arguments.rounds)
+
+    return command.run(
+        "analysis", measured, lambda found: print(_text(found)), as_json=arguments.json
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.analysis",
-        description="Analyses a recording, and lets tshark read the same captures.",
+    parser = command.parser(
+        "analysis",
+        "Analyses a recording, and lets tshark read the same captures.",
     )
     parser.add_argument(
         "recording",
@@ -92,20 +87,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--packets",
-        type=_positive,
+        type=command.whole,
         default=300_000,
         metavar="N",
         help="captured packets of that run, roughly (300000: 10 s; 2000000: a minute)",
     )
-    parser.add_argument("--rounds", type=_positive, default=3, metavar="N", help="3")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--rounds", type=command.whole, default=3, metavar="N", help="3")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1 (got "{text}")')
-    return int(text)
 
 
 def _measure(root: Path, rounds: int) -> Results:
@@ -151,7 +139,7 @@ def _text(found: Results) -> str:
 
 
 def _say(what: str) -> None:
-    print(f"benchmarks.analysis: {what}", file=sys.stderr)
+    command.say(f"benchmarks.analysis: {what}")
 
 
 if __name__ == "__main__":

@@ -21,51 +21,35 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import msgspec
-
+from benchmarks import command
 from benchmarks.load.results import Results, Round, table
 from benchmarks.load.turns import bare, ours, server
 from benchmarks.relay.ends import cpu_name
-from testbed.errors import TestbedError
 from testbed.scenario import Load
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns its exit code."""
     arguments = _parser().parse_args(words)
-    try:
-        results = _measure(arguments.rounds, arguments.users, arguments.requests)
-    except TestbedError as error:
-        print(f"benchmarks.load: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(results)).decode())
-    else:
-        print(table(results))
-    return 0
+    return command.run(
+        "load",
+        lambda: _measure(arguments.rounds, arguments.users, arguments.requests),
+        lambda found: print(table(found)),
+        as_json=arguments.json,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.load",
-        description="Measures our load generator beside a bare loop of httpx's, on loopback. Takes "
-        "a minute.",
+    parser = command.parser(
+        "load",
+        "Measures our load generator beside a bare loop of httpx's, on loopback. Takes a minute.",
     )
-    parser.add_argument("--rounds", type=_positive, default=7, metavar="N", help="7")
-    parser.add_argument("--users", type=_positive, default=4, metavar="N", help="4")
+    parser.add_argument("--rounds", type=command.whole, default=7, metavar="N", help="7")
+    parser.add_argument("--users", type=command.whole, default=4, metavar="N", help="4")
     parser.add_argument(
-        "--requests", type=_positive, default=4000, metavar="N", help="of each turn (4000)"
+        "--requests", type=command.whole, default=4000, metavar="N", help="of each turn (4000)"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1 (got "{text}")')
-    return int(text)
 
 
 def _measure(rounds: int, users: int, requests: int) -> Results:
@@ -74,7 +58,7 @@ def _measure(rounds: int, users: int, requests: int) -> Results:
     with server() as url, TemporaryDirectory() as folder:
         bare(url, users, requests)  # imports, caches
         for number in range(rounds):
-            print(f"benchmarks.load: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+            command.say(f"benchmarks.load: round {number + 1} of {rounds}")
             turned = number % 2 == 1
             found.append(_round(url, Path(folder), users, requests, turned=turned))
     return Results(

@@ -23,6 +23,7 @@ from typing import Final
 
 import msgspec
 
+from benchmarks import command
 from benchmarks.theory.table import aligned
 from testbed import Link, Load, Scenario, run
 from testbed.errors import TestbedError
@@ -77,39 +78,26 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns its exit code."""
     arguments = _parser().parse_args(words)
-    try:
-        results = _measure(arguments.only or SUBJECTS, arguments.rounds, arguments.requests)
-    except TestbedError as error:
-        print(f"benchmarks.probes: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(results)).decode())
-    else:
-        print(table(results))
-    return 0
+    return command.run(
+        "probes",
+        lambda: _measure(arguments.only or SUBJECTS, arguments.rounds, arguments.requests),
+        lambda found: print(table(found)),
+        as_json=arguments.json,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.probes",
-        description="Measures what each probe costs, at about 200 requests per second. Takes about "
+    parser = command.parser(
+        "probes",
+        "Measures what each probe costs, at about 200 requests per second. Takes about "
         "nine minutes.",
     )
     parser.add_argument("--only", choices=SUBJECTS, action="append", help="these; again for more")
-    parser.add_argument("--rounds", type=_positive, default=5, metavar="N")
+    parser.add_argument("--rounds", type=command.whole, default=5, metavar="N")
     parser.add_argument(
-        "--requests", type=_positive, default=600, metavar="N", help="of each turn (600)"
+        "--requests", type=command.whole, default=600, metavar="N", help="of each turn (600)"
     )
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1 (got "{text}")')
-    return int(text)
 
 
 def _measure(wanted: Sequence[str], rounds: int, requests: int) -> Results:
@@ -120,7 +108,7 @@ def _measure(wanted: Sequence[str], rounds: int, requests: int) -> Results:
         for number in range(rounds):
             for name in wanted:
                 if not reasons[name]:
-                    print(f"round {number + 1} of {rounds}: {name}", file=sys.stderr, flush=True)
+                    command.say(f"round {number + 1} of {rounds}: {name}")
                     place = Path(folder) / f"{number}-{name}"
                     pairs[name].append(_pair(place, name, requests, turned=number % 2 == 1))
     return Results(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
-import math
 import os
 import platform
 import subprocess
@@ -17,13 +16,14 @@ from typing import IO, Final
 import msgspec
 from rich.console import Console
 
+from benchmarks import command
 from benchmarks.relay import results
 from benchmarks.relay.ends import cpu_name
 from benchmarks.relay.lab import Orders, Standing
 from benchmarks.relay.results import Comparison, Conditions, Report, Turn
 from benchmarks.relay.subjects import BARE, COMPARISONS, SUBJECTS
 from benchmarks.relay.table import WIDTH, print_report
-from testbed.errors import MachineError, RunError, TestbedError
+from testbed.errors import MachineError, RunError
 from testbed.network.tools import find_tool, locate
 from testbed.sandbox.launcher import Sandbox
 
@@ -31,19 +31,15 @@ _CHECKOUT: Final = Path(__file__).resolve().parents[2]
 _PROGRAMS: Final = ("bare_relay", "flood")
 
 
-def main(arguments: Sequence[str]) -> int:
+def main(words: Sequence[str] | None = None) -> int:
     """Measures and prints; returns the exit code."""
-    options = _parser().parse_args(arguments)
-    try:
-        report = measure(options.rounds, options.tcp, options.flood, options.probe, options.only)
-    except TestbedError as error:
-        print(f"benchmarks.relay: error: {error}", file=sys.stderr)
-        return error.exit_code
-    if options.json:
-        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(report)) + b"\n")
-    else:
-        print_report(Console(width=WIDTH), report)
-    return 0
+    options = _parser().parse_args(words)
+    return command.run(
+        "relay",
+        lambda: measure(options.rounds, options.tcp, options.flood, options.probe, options.only),
+        lambda report: print_report(Console(width=WIDTH), report),
+        as_json=options.json,
+    )
 
 
 def measure(
@@ -145,34 +141,19 @@ def _conditions(standing: Standing) -> Conditions:
     )
 
 
-def _whole(text: str) -> int:
-    """A whole number of at least 1."""
-    if not (text.isascii() and text.isdecimal() and int(text) >= 1):
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1 (got "{text}")')
-    return int(text)
-
-
-def _seconds(text: str) -> float:
-    """Seconds, more than none."""
-    try:
-        value = float(text)
-    except ValueError:
-        value = math.nan
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f'expected seconds greater than 0 (got "{text}")')
-    return value
-
-
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.relay", description=__doc__)
+    parser = command.parser("relay", __doc__)
     names = [subject.name for subject in SUBJECTS]
-    parser.add_argument("--json", action="store_true", help="print JSON, each turn included")
     parser.add_argument(
-        "--rounds", type=_whole, default=4, help="turns of each subject (default: 4)"
+        "--rounds", type=command.whole, default=4, help="turns of each subject (default: 4)"
     )
-    parser.add_argument("--tcp", type=_whole, default=2, metavar="S", help="seconds of TCP")
-    parser.add_argument("--flood", type=_seconds, default=0.5, metavar="S", help="of each flood")
-    parser.add_argument("--probe", type=_seconds, default=0.6, metavar="S", help="of delay probes")
+    parser.add_argument("--tcp", type=command.whole, default=2, metavar="S", help="seconds of TCP")
+    parser.add_argument(
+        "--flood", type=command.seconds, default=0.5, metavar="S", help="of each flood"
+    )
+    parser.add_argument(
+        "--probe", type=command.seconds, default=0.6, metavar="S", help="of delay probes"
+    )
     parser.add_argument(
         "--only",
         action="append",
@@ -185,4 +166,4 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -12,13 +12,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final
 
-import msgspec
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import command
 from benchmarks.relay.ends import cpu_name
 from benchmarks.servers.measure import READ_RATE, SIZE, TIMEOUT, Row, measured
-from testbed.errors import TestbedError
 from testbed.report import format as scale
 from testbed.scenario.servers import SERVERS
 
@@ -28,43 +27,37 @@ SEED: Final = 7
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns its exit code."""
     arguments = _parser().parse_args(words)
+    return command.run(
+        "servers",
+        lambda: _measure(arguments),
+        lambda rows: _show(rows, arguments.users),
+        as_json=arguments.json,
+    )
+
+
+def _measure(arguments: argparse.Namespace) -> list[Row]:
     rows = []
-    try:
-        with TemporaryDirectory(prefix="testbed-servers-") as temporary:
-            folder = arguments.out or Path(temporary)
-            for server in arguments.only or SERVERS:
-                print(f"benchmarks.servers: {server}", file=sys.stderr, flush=True)
-                rows.append(measured(server, arguments.users, SEED, folder / server))
-    except TestbedError as error:
-        print(f"benchmarks.servers: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(rows)).decode())
-    else:
-        _show(rows, arguments.users)
-    return 0
+    with TemporaryDirectory(prefix="testbed-servers-") as temporary:
+        folder = arguments.out or Path(temporary)
+        for server in arguments.only or SERVERS:
+            command.say(f"benchmarks.servers: {server}")
+            rows.append(measured(server, arguments.users, SEED, folder / server))
+    return rows
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.servers",
-        description="The same slow clients against each server model. Takes two minutes.",
+    parser = command.parser(
+        "servers",
+        "The same slow clients against each server model. Takes two minutes.",
     )
-    parser.add_argument("--users", type=_positive, default=200, metavar="N", help="clients (200)")
+    parser.add_argument(
+        "--users", type=command.whole, default=200, metavar="N", help="clients (200)"
+    )
     parser.add_argument(
         "--only", action="append", choices=SERVERS, metavar="SERVER", help="may be repeated"
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep the recordings there")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text) > 0):
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1 (got "{text}")')
-    return int(text)
 
 
 def _show(rows: Sequence[Row], users: int) -> None:

@@ -16,10 +16,10 @@ from tempfile import TemporaryDirectory
 
 import msgspec
 
+from benchmarks import command
 from benchmarks.theory import drop_tail, mathis
 from benchmarks.theory.measure import Measured, check_tools, measure_all
 from benchmarks.theory.table import drop_tail_table, mathis_table
-from testbed.errors import TestbedError
 from testbed.live.machine import cpu_kept_free
 
 _QUICK_S = 15
@@ -41,28 +41,23 @@ class Results(msgspec.Struct, frozen=True, kw_only=True):
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns its exit code."""
     arguments = _parser().parse_args(words)
-    try:
-        check_tools()
-        results = _measure(arguments)
-    except TestbedError as error:
-        where = f"{error.where}: " if error.where else ""
-        print(f"benchmarks.theory: error: {where}{error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    print(_as_json(results) if arguments.json else _as_text(results))
-    return 0
+    return command.run(
+        "theory",
+        lambda: _measure(arguments),
+        lambda found: print(_as_text(found)),
+        as_json=arguments.json,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.theory",
-        description="Holds the testbed against theory with iperf3 and ping. Takes about 10 "
+    parser = command.parser(
+        "theory",
+        "Holds the testbed against theory with iperf3 and ping. Takes about 10 "
         "minutes with two measurements at once, 19 with one.",
     )
     parser.add_argument("--only", choices=("mathis", "drop-tail"), help="one of the two parts")
     parser.add_argument(
-        "--seeds", type=_positive, default=5, metavar="N", help="runs of each loss ratio"
+        "--seeds", type=command.whole, default=5, metavar="N", help="runs of each loss ratio"
     )
     parser.add_argument("--first-seed", type=int, default=1, metavar="N")
     parser.add_argument(
@@ -70,23 +65,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument(
         "--at-once",
-        type=_positive,
+        type=command.whole,
         metavar="N",
         help="measurements side by side (two; one where the relay may not have SCHED_FIFO)",
     )
     parser.add_argument("--out", type=Path, metavar="DIR", help="keep all logs in this new folder")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     return parser
 
 
-def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"must be at least 1 (got {number})")
-    return number
-
-
 def _measure(arguments: argparse.Namespace) -> Results:
+    check_tools()
     first: int = arguments.first_seed
     seeds = range(first, first + (1 if arguments.quick else arguments.seeds))
     cases = dict.fromkeys(mathis.CASES, _QUICK_S) if arguments.quick else mathis.CASES
@@ -98,7 +86,7 @@ def _measure(arguments: argparse.Namespace) -> Results:
         cpu = stack.enter_context(cpu_kept_free())
         at_once = arguments.at_once or (2 if cpu is None else 1)
         measured = measure_all(
-            folder, [*lossy, *queued], at_once=at_once, relay_cpu=cpu, tell=_tell
+            folder, [*lossy, *queued], at_once=at_once, relay_cpu=cpu, tell=command.say
         )
         return _results(measured[: len(lossy)], measured[len(lossy) :])
 
@@ -112,14 +100,6 @@ def _results(lossy: Sequence[Measured], queued: Sequence[Measured]) -> Results:
         mathis=mathis.results(lossy),
         drop_tail=[drop_tail.result(measured) for measured in queued],
     )
-
-
-def _tell(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _as_json(results: Results) -> str:
-    return msgspec.json.format(msgspec.json.encode(results)).decode()
 
 
 def _as_text(results: Results) -> str:

@@ -23,6 +23,7 @@ from typing import Final
 
 import msgspec
 
+from benchmarks import command
 from benchmarks.topology.results import (
     MININET,
     MININET_TC,
@@ -32,7 +33,7 @@ from benchmarks.topology.results import (
     Turn,
     table,
 )
-from testbed.errors import RunError, TestbedError
+from testbed.errors import RunError
 from testbed.network.tools import locate
 from testbed.recording.layout import create
 from testbed.sandbox.launcher import Sandbox
@@ -45,46 +46,31 @@ _SETTLE_S: Final = 0.02
 def main(words: Sequence[str] | None = None) -> int:
     """Runs the benchmark; returns its exit code."""
     arguments = _parser().parse_args(words)
-    subjects = arguments.only or SUBJECTS
-    try:
-        results = _measure(subjects, arguments.hosts or SIZES, arguments.rounds)
-    except TestbedError as error:
-        print(f"benchmarks.topology: error: {error}", file=sys.stderr)
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    if arguments.json:
-        print(msgspec.json.format(msgspec.json.encode(results)).decode())
-    else:
-        print(table(results))
-    return 0
+    subjects, sizes = arguments.only or SUBJECTS, arguments.hosts or SIZES
+    return command.run(
+        "topology",
+        lambda: _measure(subjects, sizes, arguments.rounds),
+        lambda found: print(table(found)),
+        as_json=arguments.json,
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m benchmarks.topology",
-        description="Measures how long networks take to start and to stop, beside stock Mininet. "
+    parser = command.parser(
+        "topology",
+        "Measures how long networks take to start and to stop, beside stock Mininet. "
         "Takes about five minutes.",
     )
     parser.add_argument("--only", choices=SUBJECTS, action="append", help="these; again for more")
     parser.add_argument(
-        "--hosts", type=_size, action="append", metavar="N", help="2 to 250; again for more"
+        "--hosts",
+        type=command.whole_within(2, 250),
+        action="append",
+        metavar="N",
+        help="2 to 250; again for more",
     )
-    parser.add_argument("--rounds", type=_positive, default=5, metavar="N")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
+    parser.add_argument("--rounds", type=command.whole, default=5, metavar="N")
     return parser
-
-
-def _positive(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'expected a whole number of at least 1 (got "{text}")')
-    return int(text)
-
-
-def _size(text: str) -> int:
-    if not (text.isascii() and text.isdigit()) or not 2 <= int(text) <= 250:
-        raise argparse.ArgumentTypeError(f'expected a whole number of 2 to 250 (got "{text}")')
-    return int(text)
 
 
 def _measure(subjects: Sequence[str], sizes: Sequence[int], rounds: int) -> Results:
@@ -93,7 +79,7 @@ def _measure(subjects: Sequence[str], sizes: Sequence[int], rounds: int) -> Resu
     turns = []
     for hosts in sizes:
         for number in range(rounds):
-            print(f"{hosts} hosts: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
+            command.say(f"{hosts} hosts: round {number + 1} of {rounds}")
             for name in able if number % 2 == 0 else able[::-1]:
                 turns.append(_turn(name, hosts, number))
                 time.sleep(_SETTLE_S * hosts)

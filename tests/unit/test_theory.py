@@ -220,7 +220,7 @@ def test_numbers_that_make_no_sense_are_refused(
 ) -> None:
     with pytest.raises(SystemExit):
         command.main([option, "0"])
-    assert "must be at least 1 (got 0)" in capsys.readouterr().err
+    assert 'expected a whole number of at least 1 (got "0")' in capsys.readouterr().err
 
 
 def test_without_iperf3_it_says_so(
