@@ -11,23 +11,18 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from testbed.analysis import series_links
 from testbed.analysis.crossings import Crossing
-from testbed.analysis.metrics.throughput import window_bit_s
-from testbed.analysis.periods import periods_of
 from testbed.analysis.pressure import PressureWindow
 from testbed.analysis.series import (
     MAX_POINTS,
-    THROUGHPUT_WINDOW_NS,
     ChangeMark,
     ConnectionSeries,
-    DelaySeries,
     LatencySeries,
-    LossSeries,
     PressureSeries,
     QueueSeries,
     ReceiveSeries,
     Series,
-    ThroughputSeries,
 )
 from testbed.analysis.tables import read_table
 from testbed.analysis.topology import Topology, Way
@@ -41,8 +36,6 @@ from testbed.recording.layout import Layout, open_layout
 from testbed.recording.manifest import NO_LOAD, Manifest, read_manifest
 
 MAX_CONNECTIONS: Final = 32
-_TAIL_NS: Final = 1_000_000_000
-"""After the load: connections close, queues drain."""
 
 Times = npt.NDArray[np.int64]
 
@@ -90,15 +83,16 @@ def build_series(root: Path) -> Series:
         end = max(origin, _last(http, crossings))
     span = (origin, end)
     latency = [] if http is None else [_latency(rows, origin) for rows in _by_process(_made(http))]
-    throughput, losses, delays = [], [], []
+    throughputs, losses, delays = [], [], []
     for way in topology.ways:
         rows = crossings.get((way.link.name, way.name))
         if rows is None or not rows.height:
             continue
-        throughput.append(_throughput(way, rows, span, _capacity_steps(manifest, way, origin)))
-        losses.append(_losses(way, rows, origin))
-        delays += _delays(way, rows, span)
-    if not throughput:
+        steps = series_links.capacity_steps(manifest, way, origin)
+        throughputs.append(series_links.throughput(way, rows, span, steps))
+        losses.append(series_links.losses(way, rows, origin))
+        delays += series_links.delays(way, rows, span)
+    if not throughputs:
         why = "neither captures nor a relay's log" if manifest.load_began else NO_LOAD
         tables.missing["throughput"] = why
         tables.missing["losses"] = tables.missing["delays"] = tables.missing["throughput"]
@@ -106,7 +100,7 @@ def build_series(root: Path) -> Series:
         origin_ns=origin,
         duration_ns=end - origin,
         latency=latency,
-        throughput=throughput,
+        throughput=throughputs,
         queues=list(_queues(tables.events("qdisc", QdiscSample, "queues"), topology, origin)),
         losses=losses,
         delays=delays,
@@ -218,86 +212,6 @@ def _latency(rows: pl.DataFrame, origin: int) -> LatencySeries:
         request_id=kept["request_id"].to_list(),
         left_out=rows.height - kept.height,
     )
-
-
-def _windows(rows: pl.DataFrame, span: tuple[int, int]) -> tuple[int, int, int]:
-    """Start (after the origin), width and number of windows: the load and a little more."""
-    origin, end = span
-    last = rows.select(pl.max_horizontal("sent_ns", "received_ns").max()).item()
-    last = min(max(int(last or end), end), end + _TAIL_NS)
-    width = THROUGHPUT_WINDOW_NS
-    width *= max(1, -(-(last - origin) // (width * MAX_POINTS)))
-    return 0, width, max(1, -(-(last - origin + 1) // width))
-
-
-def _capacity_steps(manifest: Manifest, way: Way, origin: int) -> list[tuple[int, int]]:
-    """From when on which capacity; nothing where it never changed."""
-    steps = [
-        (max(period.start_ns, origin) - origin, period.settings.capacity_bit_s)
-        for period in periods_of(manifest, way).periods
-    ]
-    known = [(t_ns, capacity) for t_ns, capacity in steps if capacity is not None]
-    return known if len({capacity for _, capacity in known}) > 1 else []
-
-
-def _throughput(
-    way: Way, rows: pl.DataFrame, span: tuple[int, int], steps: list[tuple[int, int]]
-) -> ThroughputSeries:
-    start, width, count = _windows(rows, span)
-    came = rows.filter(pl.col("received_ns").is_not_null())
-    values = window_bit_s(
-        came["received_ns"].to_numpy() - span[0], came["size_bytes"].to_numpy(), start, width, count
-    )
-    return ThroughputSeries(
-        link=way.link.name,
-        direction=way.name,
-        window_ns=width,
-        t_ns=[start + width * index for index in range(count)],
-        bit_s=values.tolist(),
-        capacity_bit_s=way.settings.capacity_bit_s,
-        bottleneck=way.settings.bottleneck,
-        capacity_steps=steps,
-    )
-
-
-def _losses(way: Way, rows: pl.DataFrame, origin: int) -> LossSeries:
-    lost = (rows.filter(pl.col("lost"))["sent_ns"] - origin).sort()
-    step = max(1, -(-lost.len() // MAX_POINTS))
-    kept = lost.gather_every(step)
-    return LossSeries(way.link.name, way.name, kept.to_list(), lost.len() - kept.len())
-
-
-def _delays(way: Way, rows: pl.DataFrame, span: tuple[int, int]) -> list[DelaySeries]:
-    both = rows.filter(
-        pl.col("sent_ns").is_not_null() & pl.col("received_ns").is_not_null() & ~pl.col("copy")
-    )
-    if not both.height:
-        return []
-    _, width, _ = _windows(rows, span)
-    grouped = (
-        both.select(
-            ((pl.col("sent_ns") - span[0]) // width * width).alias("t_ns"),
-            (pl.col("received_ns") - pl.col("sent_ns")).alias("delay"),
-        )
-        .group_by("t_ns")
-        .agg(
-            pl.col("delay").quantile(0.5, "nearest").cast(pl.Int64).alias("median"),
-            pl.col("delay").max().alias("max"),
-        )
-        .sort("t_ns")
-        .head(MAX_POINTS * 2)
-    )
-    return [
-        DelaySeries(
-            link=way.link.name,
-            direction=way.name,
-            window_ns=width,
-            t_ns=grouped["t_ns"].to_list(),
-            median_ns=grouped["median"].to_list(),
-            max_ns=grouped["max"].to_list(),
-            configured_delay_ns=way.settings.delay_ns,
-        )
-    ]
 
 
 def _queues(table: pl.DataFrame | None, topology: Topology, origin: int) -> Iterator[QueueSeries]:

@@ -14,7 +14,8 @@ import pytest
 
 from testbed.analysis.series import Series
 from testbed.report.html import render
-from tests.builders.summaries import manifest, series, summary
+from tests.builders.drawn_series import series
+from tests.builders.summaries import manifest, summary
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:

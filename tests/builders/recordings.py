@@ -31,10 +31,8 @@ from testbed.recording.manifest import (
     Clock,
     CpuShare,
     Direction,
-    Interface,
     LinkRecord,
     Manifest,
-    Node,
     ProbeRecord,
     ProcessRecord,
     write_manifest,
@@ -45,6 +43,7 @@ from testbed.scenario.impairments import Bernoulli
 from tests.builders import netlink, pcapng
 from tests.builders.exchanges import applications, segment
 from tests.builders.frames import ethernet, ipv4
+from tests.builders.recorded_network import ADDRESS, ENDS, HOPS, MAC, End, Place, Way, nodes
 from tests.builders.recording_parts import DATA, LEGACY_RECORD, logged_at, numbered, snmp
 
 MS = 1_000_000
@@ -55,29 +54,8 @@ OFFSET = 1_700_000_000_000_000_000
 """CLOCK_REALTIME is so much ahead."""
 DELAY = 1 * MS
 TRANSIT = 10 * US
-
-End = Literal["client", "server"]
-Place = Literal["client-r1", "r1-server", "queue"]
-ADDRESS = {"client": "10.0.0.1", "server": "10.0.1.1"}
-MAC = {
-    "client-eth0": "02:00:00:00:01:01",
-    "r1-eth0": "02:00:00:00:01:02",
-    "r1-eth1": "02:00:00:00:02:01",
-    "server-eth0": "02:00:00:00:02:02",
-}
-Way = tuple[str, str]
 Fate = Literal["lost", "held", "overflow", "dropped"]
 REASON_OF = {"held": "stopped", "overflow": "write_failed", "dropped": "queue_full"}
-HOPS: dict[str, list[Way]] = {
-    "server": [("client-r1", "forward"), ("r1-server", "forward")],
-    "client": [("r1-server", "reverse"), ("client-r1", "reverse")],
-}
-ENDS: dict[Way, tuple[str, str, str, str]] = {
-    ("client-r1", "forward"): ("client", "client-eth0", "r1", "r1-eth0"),
-    ("client-r1", "reverse"): ("r1", "r1-eth0", "client", "client-eth0"),
-    ("r1-server", "forward"): ("r1", "r1-eth1", "server", "server-eth0"),
-    ("r1-server", "reverse"): ("server", "server-eth0", "r1", "r1-eth1"),
-}
 
 
 @dataclass
@@ -338,7 +316,7 @@ class Run:
             scenario=self.scenario,
             seed=7,
             link_backend=self.wire,
-            nodes=_nodes(),
+            nodes=nodes(),
             links=[self._link("client-r1"), self._link("r1-server")],
             changes=self.changes,
             probes=[ProbeRecord(layer=name, observed=True) for name in LAYERS],
@@ -384,21 +362,3 @@ class Run:
             loss=Bernoulli(ratio=loss) if loss else None,
         )
         return msgspec.structs.replace(built, **(self.settings.get(way, {}) | changes))
-
-
-def _nodes() -> list[Node]:
-    def interface(name: str, address: str) -> Interface:
-        return Interface(name=name, mac=MAC[name], addresses=[address])
-
-    return [
-        Node(name="client", role="client", interfaces=[interface("client-eth0", "10.0.0.1/24")]),
-        Node(
-            name="r1",
-            role="router",
-            interfaces=[
-                interface("r1-eth0", "10.0.0.254/24"),
-                interface("r1-eth1", "10.0.1.254/24"),
-            ],
-        ),
-        Node(name="server", role="server", interfaces=[interface("server-eth0", "10.0.1.1/24")]),
-    ]

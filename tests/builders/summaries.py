@@ -2,26 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import random
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from testbed.analysis.series import (
-    ConnectionSeries,
-    DelaySeries,
-    LatencySeries,
-    LossSeries,
-    QueueSeries,
-    Series,
-    ThroughputSeries,
-)
 from testbed.analysis.summary import (
     DelayQuantiles,
     Http,
-    Layer,
     Ledger,
     LedgerRow,
     LinkDirection,
@@ -41,6 +29,7 @@ from testbed.recording.manifest import (
     write_manifest,
 )
 from testbed.scenario import Link, Load, Scenario
+from tests.builders.layer_figures import LAYERS
 
 MS = 1_000_000
 S = 1_000_000_000
@@ -129,110 +118,6 @@ LINKS: dict[str, Any] = {
         "forward": direction(sent_packets=7_102, delivered_packets=6_964, lost_packets=138),
         "reverse": direction(),
     },
-}
-
-LAYERS: dict[str, Layer] = {
-    "link": Layer(
-        status="observed",
-        loss={"sent_packets": 21_305, "lost_packets": 421, "lost_ratio": 421 / 21_305},
-        reordering={
-            "reordered_packets": 0,
-            "reordered_ratio": 0.0,
-            "reordering_extent_packets_max": 0,
-        },
-        backpressure={
-            "peak_in_flight_packets": 92,
-            "relay_late_ns_p50": 31_000,
-            "relay_late_ns_p99": 84_000,
-            "relay_late_ns_max": 911_000,
-        },
-    ),
-    "nic": Layer(
-        status="observed",
-        loss={"rx_dropped_packets": 0, "tx_dropped_packets": 0},
-        reordering=None,
-        backpressure=None,
-    ),
-    "qdisc": Layer(
-        status="observed",
-        loss={"dropped_packets": 41},
-        reordering={"reordered_packets": 0},
-        backpressure={
-            "peak_queue_packets": 50,
-            "peak_queue_bytes": 75_700,
-            "time_waiting_ns": 2_110 * MS,
-            "overlimits": 11_820,
-            "requeues": 0,
-        },
-    ),
-    "ip": Layer(
-        status="observed",
-        loss={"in_discards_packets": 0, "out_no_routes_packets": 0},
-        reordering=None,
-        backpressure={"in_ce_packets": None},
-    ),
-    "tcp": Layer(
-        status="observed",
-        loss={
-            "retransmitted_segments": 341,
-            "retransmissions_explained_by_loss": 338,
-            "spurious_retransmissions": 3,
-            "unexplained_retransmissions": 0,
-            "timeouts": 1,
-        },
-        reordering={"out_of_order_segments": 1_204, "duplicate_acks": 977, "sack_reorderings": 0},
-        backpressure={
-            "zero_window_segments": 0,
-            "busy_ns": 4 * S,
-            "receive_window_limited_ns": 0,
-            "send_buffer_limited_ns": 14 * MS,
-            "peak_not_sent_bytes": None,
-        },
-    ),
-    "socket": Layer(
-        status="observed",
-        loss={"dropped_packets": 0, "accept_queue_overflows": 0},
-        backpressure={
-            "peak_receive_fill_ratio": 0.12,
-            "peak_unread_bytes": 64_240,
-            "peak_accept_queue_connections": 1,
-        },
-    ),
-    "syscall": Layer(status="not observed", reason="switched off (--probes light)"),
-    "event_loop": Layer(
-        status="observed",
-        backpressure={
-            "longest_step_ns": 9 * MS,
-            "longest_step_process": "server",
-            "lag_ns_p50": 41_000,
-            "lag_ns_p99": 2_310_000,
-            "lag_ns_max": 9_020_000,
-        },
-    ),
-    "asgi": Layer(
-        status="observed",
-        loss={"requests": 200, "disconnected_requests": 2, "failed_requests": 1},
-        backpressure={
-            "peak_in_flight_requests": 4,
-            "send_wait_ns": 4_310 * MS,
-            "send_wait_ns_p50": 20 * MS,
-            "send_wait_ns_p99": 260 * MS,
-        },
-    ),
-    "http": Layer(
-        status="observed",
-        loss={
-            "requests": 200,
-            "failed_requests": 3,
-            "failures": {"ReadTimeout": 2, "HTTP 503": 1},
-        },
-        reordering={"overtaken_responses": 12},
-        backpressure={
-            "peak_in_flight_requests": 4,
-            "pool_wait_ns_p50": 0,
-            "pool_wait_ns_p99": 1_200_000,
-        },
-    ),
 }
 
 FAITHFUL = (
@@ -408,100 +293,6 @@ def link(first: str, second: str, *, bottleneck: bool) -> LinkRecord:
         bottleneck=bottleneck,
         forward=one(first, second),
         reverse=one(second, first),
-    )
-
-
-def series(requests: int = 200, *, all_failed: bool = False) -> Series:
-    """Series of a load of 2.4 s; the same ones every time."""
-    draw = random.Random(7)
-    span_ns = 2_400 * MS
-    starts = sorted(draw.randrange(span_ns) for _ in range(requests))
-    latencies = [int(40 * MS * math.exp(draw.gauss(0.1, 0.4))) for _ in starts]
-    failed = [all_failed or draw.random() < 0.015 for _ in starts]
-    windows = list(range(0, span_ns, 100 * MS))
-    samples = list(range(0, span_ns, 10 * MS))
-    queue = [max(0, min(50, int(28 + 26 * math.sin(t / 2e8) + draw.gauss(0, 4)))) for t in samples]
-    return Series(
-        origin_ns=5 * S,
-        duration_ns=span_ns,
-        latency=[
-            LatencySeries(
-                process="client",
-                node="client",
-                t_ns=starts,
-                latency_ns=latencies,
-                failed=failed,
-                request_id=[f"{number:032x}" for number in range(requests)],
-            )
-        ],
-        throughput=[
-            _throughput("client-r1", "forward", windows, 0.7e6, None, draw),
-            _throughput("client-r1", "reverse", windows, 8.6e6, None, draw),
-            _throughput("r1-server", "forward", windows, 0.7e6, 10_000_000, draw),
-            _throughput("r1-server", "reverse", windows, 8.8e6, 10_000_000, draw),
-        ],
-        queues=[
-            _queue("r1", "r1-eth1", samples, [value // 20 for value in queue], "forward"),
-            _queue("server", "server-eth0", samples, queue, "reverse"),
-        ],
-        losses=[LossSeries(link="r1-server", direction="reverse", t_ns=starts[::9])],
-        delays=[
-            DelaySeries(
-                link="r1-server",
-                direction="reverse",
-                window_ns=100 * MS,
-                t_ns=windows,
-                median_ns=[int(24e6 + 8e6 * math.sin(t / 2e8)) for t in windows],
-                max_ns=[int(50e6 + 20e6 * math.sin(t / 2e8)) for t in windows],
-                configured_delay_ns=20 * MS,
-            )
-        ],
-        connections=[
-            ConnectionSeries(
-                node="server",
-                local="10.0.1.1:8000",
-                remote=f"10.0.0.1:{45_678 + number}",
-                t_ns=samples,
-                congestion_window_packets=[10 + (t // (40 * MS)) % (12 + number) for t in samples],
-                in_flight_packets=[8 + (t // (40 * MS)) % 12 for t in samples],
-                rtt_ns=[45 * MS for _ in samples],
-                not_sent_bytes=[0 for _ in samples],
-                receive_queue_bytes=[0 for _ in samples],
-                send_queue_bytes=[14_480 for _ in samples],
-            )
-            for number in range(4)
-        ],
-    )
-
-
-def _throughput(
-    link: str, way: Any, windows: list[int], level: float, capacity: int | None, draw: random.Random
-) -> ThroughputSeries:
-    return ThroughputSeries(
-        link=link,
-        direction=way,
-        window_ns=100 * MS,
-        t_ns=windows,
-        bit_s=[max(0.0, min(9.9e6, level * (1 + draw.gauss(0, 0.12)))) for _ in windows],
-        capacity_bit_s=capacity,
-        bottleneck=capacity is not None,
-    )
-
-
-def _queue(node: str, interface: str, t_ns: list[int], packets: list[int], way: Any) -> QueueSeries:
-    return QueueSeries(
-        node=node,
-        interface=interface,
-        kind="pfifo",
-        handle="10:",
-        t_ns=t_ns,
-        packets=packets,
-        bytes=[1514 * value for value in packets],
-        limit_packets=50,
-        limit_bytes=None,
-        dropped_packets=[0 for _ in t_ns],
-        link="r1-server",
-        direction=way,
     )
 
 

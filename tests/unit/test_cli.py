@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import inspect
 import json
 import os
-import re
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import msgspec
 import pytest
 import typer
-from typer.testing import CliRunner
 
 from testbed import __version__, cli
 from testbed.analysis.summary import Expectation, Summary
@@ -26,17 +21,9 @@ from testbed.errors import (
     EXIT_RUN_FAILED,
     EXIT_WRONG_REQUEST,
 )
-from testbed.scenario import Link, Load, Scenario
-from testbed.scenario.build import build_scenario, option_names
 from testbed.scenario.catalogue import apps, servers, topologies, traces
 from tests.builders.summaries import recording, summary
-
-ROOT = Path(__file__).resolve().parents[2]
-EXAMPLES = [
-    "--capacity", "--queue", "--delay-variation", "--loss", "--duplicate", "--corrupt", "--reorder",
-    "--outage", "--schedule", "--forward", "--links",
-]  # fmt: skip
-"""Options whose help shows how they are written."""
+from tests.support.command_line import ROOT, call, process
 
 
 @pytest.fixture(autouse=True)
@@ -44,34 +31,6 @@ def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     return tmp_path
-
-
-@dataclass(frozen=True)
-class Ended:
-    """How a command ended; what it wrote is without colour, which the environment may force."""
-
-    exit_code: int
-    stdout: str
-    stderr: str
-
-
-def call(*words: str) -> Ended:
-    result = CliRunner().invoke(cli.app, words)
-    plain = [re.sub(r"\x1b\[[0-9;]*m", "", text) for text in (result.stdout, result.stderr)]
-    return Ended(result.exit_code, *plain)
-
-
-def process(*words: str, code: str = "") -> subprocess.CompletedProcess[str]:
-    """The command as a process of its own; `code` runs before it."""
-    program = f"{code}\nfrom testbed.cli import main\nmain()"
-    return subprocess.run(
-        [sys.executable, "-c", program, *words],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        timeout=60,
-        check=False,
-    )
 
 
 def test_version() -> None:
@@ -87,78 +46,11 @@ def test_help_lists_every_command_and_exit_code() -> None:
         assert f"{number} " in text.partition("Exit codes")[2]
 
 
-def test_run_takes_every_option_of_the_model() -> None:
-    parameters = inspect.signature(cli.run).parameters
-    own = {"context", "target", "out", "as_json"}
-    assert set(parameters) - own == set(option_names())
-
-
-@pytest.mark.parametrize("name", sorted(option_names()))
-def test_help_names_every_option(name: str) -> None:
-    option = "--topology-option" if name == "topology_options" else f"--{name.replace('_', '-')}"
-    assert f" {option} " in call("run", "--help").stdout
-
-
-@pytest.mark.parametrize("command", [[], ["run"], ["shell"], ["list"], ["doctor"]], ids=str)
-def test_help_fits_a_terminal_of_80_columns(
-    command: list[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "80")
-    lines = call(*command, "--help").stdout.splitlines()
-    assert max(len(line) for line in lines) <= 80
-    # Text that does not fit is wrapped: a line of one or two words alone would show it.
-    prose = [line.strip() for line in lines if line.startswith(" ") and line.strip()]
-    assert [line for line in prose if len(line.split()) < 3] == []
-
-
-@pytest.mark.parametrize("command", ["run", "shell"])
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_what_the_help_shows_can_be_typed(command: str, name: str) -> None:
-    """Every example in quotes in the help of an option."""
-    group: Any = typer.main.get_command(cli.app)
-    option = next(o for o in group.commands[command].params if name in o.opts)
-    examples = [text for text in re.findall(r"'([^']+)'", option.help) if not text.isupper()]
-    examples = [text for text in examples if "NAME" not in text and "FILE" not in text]
-    assert examples or name == "--capacity"
-    for text in examples:
-        key = name[2:].replace("-", "_")
-        value = [text] if option.multiple else text
-        build_scenario("single_bottleneck", {key: value}, spelling="command line")
-
-
-def test_the_defaults_in_the_help_are_those_of_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("COLUMNS", "300")
-    lines = call("run", "--help").stdout.splitlines()
-    defaults: dict[str, object] = {"requests": 100}
-    for kind in (Scenario, Load, Link):
-        for field in msgspec.structs.fields(kind):
-            # A flag that is not given is off: nothing to say.
-            if isinstance(field.default, str | int) and not isinstance(field.default, bool):
-                defaults[field.name] = field.default
-    said = {
-        name: line.partition("(default: ")[2].partition(")")[0]
-        for line in lines
-        if "(default: " in line
-        for name in [line.split("--")[1].split()[0].replace("-", "_")]
-    }
-    assert {name: said.get(name) for name in defaults} == {
-        name: str(value) for name, value in defaults.items()
-    }
-    assert set(said) - set(defaults) == {"seed", "out"}
-
-
 @pytest.mark.parametrize("command", ["run", "analyse", "report", "shell"])
 def test_a_command_without_its_argument(command: str) -> None:
     result = call(command)
     assert result.exit_code == EXIT_WRONG_REQUEST
     assert "Missing argument" in result.stderr
-
-
-def test_an_option_that_does_not_exist() -> None:
-    result = call("run", "single_bottleneck", "--los", "2%")
-    assert result.exit_code == EXIT_WRONG_REQUEST
-    assert "No such option: --los" in result.stderr
-    assert "--loss" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["run", "shell"])
@@ -418,23 +310,3 @@ def test_every_command_is_documented() -> None:
     group = typer.main.get_command(cli.app)
     for name, command in group.commands.items():  # type: ignore[attr-defined]
         assert command.help, name
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (["--loss", "1%", "--loss", "2%"], "--loss is given twice; it has one value"),
-        (["--seed=1", "--users", "3", "--seed=1", "--seed=1"], "--seed is given 3 times"),
-    ],
-)
-def test_an_option_with_one_value_is_given_once(words: list[str], said: str) -> None:
-    ended = call("run", "single_bottleneck", *words)
-    assert ended.exit_code == EXIT_WRONG_REQUEST
-    assert said in ended.stderr
-
-
-def test_an_option_that_may_be_repeated_may_be() -> None:
-    ended = call("run", "dumbbell", "--mix", "3 GET /", "--mix", "1 GET x", "--tls", "--tls")
-    assert ended.exit_code == EXIT_WRONG_REQUEST
-    assert ended.stderr.count("--") == 1
-    assert "--mix: expected WEIGHT METHOD PATH" in ended.stderr

@@ -9,7 +9,8 @@ import pytest
 
 from testbed.analysis.series import LatencySeries, Series
 from testbed.report import axes, figures
-from tests.builders.summaries import MS, S, series
+from tests.builders.drawn_series import series
+from tests.builders.summaries import MS, S
 
 
 def latencies(*values_ns: int, failed: bool = False) -> Series:

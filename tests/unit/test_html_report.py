@@ -19,7 +19,8 @@ from testbed.errors import EXIT_WRONG_REQUEST, RecordingError
 from testbed.recording.layout import create
 from testbed.recording.manifest import Manifest
 from testbed.report.html import completed_latencies_ns, read_summary, render, write_report
-from tests.builders.summaries import MS, http, manifest, recording, series, summary
+from tests.builders.drawn_series import series
+from tests.builders.summaries import MS, http, manifest, recording, summary
 
 EMPTY = Series(origin_ns=0, duration_ns=0)
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&"

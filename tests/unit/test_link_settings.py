@@ -16,7 +16,8 @@ from testbed.report import figures, html, link_table, settings
 from testbed.report import format as scale
 from testbed.scenario import notation
 from testbed.scenario.impairments import Bernoulli, Every, Trace
-from tests.builders.summaries import S, direction, manifest, series, summary
+from tests.builders.drawn_series import series
+from tests.builders.summaries import S, direction, manifest, summary
 
 
 def built(**changes: Any) -> Manifest:

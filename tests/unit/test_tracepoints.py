@@ -8,26 +8,24 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import polars as pl
 import pytest
 
 from testbed.analysis.decode.trace_format import parse_format
-from testbed.analysis.decode.tracepoints import RAW_SCHEMA, Trace, decode_tracepoints
+from testbed.analysis.decode.tracepoints import Trace, decode_tracepoints
 from testbed.analysis.tracing import figures
 from testbed.analysis.tracing.drops import drop_reasons, layer_of
-from testbed.analysis.tracing.ownership import Names, Traced, kernel_events, marked, names_of
+from testbed.analysis.tracing.ownership import Names, Traced, kernel_events, marked
 from testbed.analysis.tracing.receive_path import receive_paths
-from testbed.analysis.tracing.wake_ups import wake_ups
 from testbed.errors import RecordingError
-from testbed.probes.tracepoints import EVENTS, TracedProcess, filters, lost_events
 from testbed.recording.layout import create_partial
 from testbed.recording.segments import Segment, SegmentHeader, SegmentWriter
+from tests.builders.traced import NAMES, RELAY, STRANGER, TASK, at, raw, received
 from tests.support.data import pasted
 
 DATA: Final = Path(__file__).resolve().parents[1] / "data" / "tracepoints"
-TASK, RELAY, STRANGER = 20110, 7, 4711
 LINE: Final = re.compile(r"\[(\d+)\] \S+ (\d+)\.(\d{6}): (\w+): (.*)")
 
 
@@ -135,150 +133,12 @@ def test_a_probe_that_names_no_packet_is_of_the_one_just_received(trace: Trace) 
     )
 
 
-def test_a_probe_without_a_packet_before_it_has_none() -> None:
-    probe = {"event": "tcp:tcp_probe", "task": RELAY, "local_port": 8000}
-    seen = packets_of(received(1, "server-eth0"), probe, probe, {**probe, "cpu": 1})
-    assert [packet is None for packet in seen] == [False, False, True, True]
-
-
-def test_a_poll_is_the_runs_when_its_softirq_is() -> None:
-    def softirq(event: str, cpu: int) -> dict[str, Any]:
-        return {"event": f"irq:softirq_{event}", "reason": "NET_RX", "cpu": cpu, "flags": 0x10}
-
-    def poll(cpu: int) -> dict[str, Any]:
-        return {"event": "napi:napi_poll", "cpu": cpu, "flags": 0x10}
-
-    received_there = at("net:netif_receive_skb", 1, "server-eth0", cpu=1, flags=0x10)
-    own = marked(
-        raw(
-            softirq("entry", 0), softirq("entry", 1), received_there, poll(0), poll(1),
-            softirq("exit", 0), softirq("exit", 1), poll(1),
-        ),
-        NAMES,
-    ).own  # fmt: skip
-    assert own.filter(pl.col("event") == "napi:napi_poll")["place"].to_list() == [4]
-
-
 def test_without_names_nothing_is_the_runs(trace: Trace) -> None:
     assert kernel_events(marked(trace, Names({}, {}))).height == 0
     foreign = marked(trace, Names({"lo": "server"}, {STRANGER: ("server", "server")}))
     # A packet that was seen in softirqs alone might be anybody's.
     packets = foreign.own.filter(pl.col("packet").is_not_null())
     assert set(packets["context"]) == {"softirq"}
-
-
-def raw(*rows: dict[str, Any]) -> Trace:
-    """A trace of these events, a microsecond apart, in system calls on CPU 0."""
-    filled = [
-        {"t_ns": 1000 * place, "cpu": 0, "flags": 0, "task": TASK, **row}
-        for place, row in enumerate(rows)
-    ]
-    columns = {name: [row.get(name) for row in filled] for name in RAW_SCHEMA}
-    return Trace(pl.DataFrame(columns, schema=RAW_SCHEMA), [], {}, 0)
-
-
-NAMES: Final = Names(
-    {"client-eth0": "client", "r1-eth0": "r1", "r1-eth1": "r1", "server-eth0": "server"},
-    {TASK: ("server", "server"), RELAY: ("relay", "")},
-)
-
-
-def at(event: str, skb: int, name: str | None = None, **fields: Any) -> dict[str, Any]:
-    return {"event": event, "skb": skb, "name": name, **fields}
-
-
-def received(skb: int, name: str, **fields: Any) -> dict[str, Any]:
-    return at("net:netif_receive_skb", skb, name, task=RELAY, **fields)
-
-
-def packets_of(*rows: dict[str, Any]) -> list[int | None]:
-    return marked(raw(*rows), NAMES).events["packet"].to_list()
-
-
-def test_a_router_forwards_in_the_same_buffer() -> None:
-    seen = packets_of(
-        received(1, "r1-eth0"),
-        at("net:net_dev_queue", 1, "r1-eth1", task=RELAY),
-        at("net:net_dev_start_xmit", 1, "r1-eth1", task=RELAY),
-    )
-    assert len(set(seen)) == 1
-
-
-def test_a_veth_pair_hands_the_buffer_over() -> None:
-    seen = packets_of(
-        at("net:net_dev_start_xmit", 1, "client-eth0"),
-        at("net:netif_rx", 1, "server-eth0"),
-        at("net:net_dev_xmit", 1, "client-eth0"),
-        at("net:netif_receive_skb", 1, "server-eth0"),
-    )
-    assert len(set(seen)) == 1
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        (received(1, "server-eth0"), received(1, "server-eth0")),
-        (at("net:net_dev_xmit", 1, "server-eth0"), received(1, "r1-eth1")),
-        (received(1, "server-eth0"), at("tcp:tcp_probe", 1), at("net:net_dev_queue", 1, "r1-eth0")),
-        (received(1, "server-eth0"), at("net:net_dev_queue", 1, "server-eth0")),
-        (at("skb:kfree_skb", 1), at("net:net_dev_queue", 1, "server-eth0")),
-    ],
-    ids=["received again", "read by the relay", "consumed by TCP", "answered", "dropped"],
-)
-def test_a_buffer_that_is_used_again_is_another_packet(rows: tuple[dict[str, Any], ...]) -> None:
-    seen = packets_of(*rows)
-    assert seen[-1] is not None
-    assert seen[-1] != seen[0]
-
-
-def test_what_happens_in_a_strangers_system_call_is_not_the_runs() -> None:
-    trace = raw(
-        at("net:net_dev_queue", 1, "server-eth0", task=STRANGER),
-        at("qdisc:qdisc_enqueue", 1, task=STRANGER),
-        at("net:net_dev_queue", 2, "server-eth0", task=STRANGER, flags=0x10),
-    )
-    own = marked(trace, NAMES).own
-    assert own["skb"].to_list() == [2]
-
-
-def test_a_buffer_that_goes_to_a_stranger_is_another_packet() -> None:
-    # Where it began there is not seen: its interface is none of ours.
-    trace = raw(
-        received(1, "server-eth0"),
-        at("tcp:tcp_probe", 1, task=STRANGER),
-        at("skb:skb_copy_datagram_iovec", 1, task=STRANGER),
-    )
-    own = marked(trace, NAMES).own
-    assert own["event"].to_list() == ["net:netif_receive_skb"]
-
-
-def test_what_a_timer_sent_over_a_tap_device_is_of_whose_relay_read_it() -> None:
-    def sent_by_timer(skb: int) -> list[dict[str, Any]]:
-        events = ("net:net_dev_queue", "net:net_dev_start_xmit", "net:net_dev_xmit")
-        return [at(event, skb, "server-eth0", task=STRANGER, flags=0x10) for event in events]
-
-    names = Names(NAMES.node_of_interface, NAMES.processes, frozenset({"server-eth0"}))
-    read = at("skb:skb_copy_datagram_iovec", 1, task=RELAY)
-    trace = raw(*sent_by_timer(1), *sent_by_timer(2), read)
-    traced = marked(trace, names)
-    assert traced.own["skb"].unique().to_list() == [1]
-    assert traced.foreign_packets == 1
-    assert marked(trace, NAMES).foreign_packets == 0, "on a veth pair nobody can tell"
-
-
-def test_children_and_threads_of_a_process_are_the_runs() -> None:
-    trace = raw({"event": "sched:sched_process_fork", "previous": TASK, "subject": 99})
-    trace.processes.append(
-        msg_process(outer_id=TASK, name="server", kind="server", node="server", threads=[98])
-    )
-    manifest: Any = type("Built", (), {"nodes": [], "links": []})
-    assert set(names_of(trace, manifest).processes) == {TASK, 98, 99}
-
-
-def msg_process(**fields: Any) -> Any:
-    from testbed.analysis.decode.tracepoints import TracedProcess as Read
-
-    return Read(**fields)
 
 
 def test_23_drops_of_a_full_queue() -> None:
@@ -348,61 +208,11 @@ def test_netem_in_the_middle_of_a_link_is_no_queue_of_a_node() -> None:
     assert not any(drop_reasons(lost).values())
 
 
-READY: Final = {"event": "sock:sk_data_ready", "sk": 5, "task": RELAY}
-CALLED: Final = {"event": "sock:sock_recv_length", "sk": 5}
-WAKING: Final = {"event": "sched:sched_waking", "subject": TASK, "task": RELAY}
-WOKEN: Final = {"event": "sched:sched_wakeup", "subject": TASK, "task": 0, "cpu": 1}
-RUNS: Final = {
-    "event": "sched:sched_switch", "subject": TASK, "previous": 0, "task": 0, "cpu": 1,
-}  # fmt: skip
-
-
-def wakes(*rows: dict[str, Any]) -> list[tuple[int | None, ...]]:
-    table = wake_ups(marked(raw(CALLED, *rows), NAMES))
-    return table.select("ready_ns", "woken_ns", "running_ns", "wakeup_ns").rows()
-
-
-def test_a_wake_up() -> None:
-    assert wakes(READY, WAKING, WOKEN, RUNS, CALLED) == [(1000, 3000, 4000, 3000)]
-
-
-def test_a_switch_that_was_not_told_is_not_guessed() -> None:
-    assert wakes(READY, WAKING, WOKEN, CALLED, RUNS) == [(1000, 3000, None, None)]
-
-
-def test_without_sk_data_ready_a_segment_with_payload_stands_for_it() -> None:
-    rows = (
-        CALLED,
-        received(1, "server-eth0"),
-        at("tcp:tcp_probe", 1, task=RELAY, sk=5, length_bytes=99),
-        WAKING, WOKEN, RUNS, CALLED,
-        received(2, "server-eth0"),
-        at("tcp:tcp_probe", 2, task=RELAY, sk=5, length_bytes=0),
-        WAKING, WOKEN, RUNS,
-    )  # fmt: skip
-    old = raw(*rows)
-    assert wake_ups(marked(old, NAMES)).height == 0
-    old.missing["sock:sk_data_ready"] = "not in this kernel"
-    assert wake_ups(marked(old, NAMES))["wakeup_ns"].to_list() == [3000]
-
-
 def test_what_the_kernel_cannot_say_is_null_and_not_zero() -> None:
-    tables = {"kernel_events": kernel_events(marked(raw(CALLED), NAMES))}
+    called = raw({"event": "sock:sock_recv_length", "sk": 5})
+    tables = {"kernel_events": kernel_events(marked(called, NAMES))}
     assert figures.drops_in(tables, {}, "tcp") == {}
     assert figures.drops_in(tables, {"skb:kfree_skb": "not in this kernel"}, "tcp") is None
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        (READY, CALLED),
-        (READY, received(1, "server-eth0"), WAKING),
-        ({**READY, "sk": 6}, WAKING, RUNS),
-    ],
-    ids=["ran already", "woken for something else", "a stranger's socket"],
-)
-def test_what_is_no_wake_up(rows: tuple[dict[str, Any], ...]) -> None:
-    assert wakes(*rows) == []
 
 
 def test_figures_of_nothing_are_null_and_not_zero() -> None:
@@ -465,36 +275,3 @@ def test_a_trace_that_was_cut_before_its_counts_knows_that_it_lost_some(tmp_path
     about = real.header.about
     assert decode_tracepoints(segment(tmp_path, about, *pages)).lost_events is None
     assert decode_tracepoints(segment(tmp_path, about, *pages, after_loss)).lost_events == 1
-
-
-def test_filters_keep_to_the_run() -> None:
-    processes = [
-        TracedProcess(outer_id=11, name="server", kind="server", node="server", threads=[12]),
-        TracedProcess(outer_id=13, name="relay", kind="relay", node=""),
-    ]
-    wanted = filters(["client-eth0", "r1-eth0"], processes, 8000)
-    assert list(wanted) == list(EVENTS)
-    assert wanted["net:netif_rx"] == 'name == "client-eth0" || name == "r1-eth0"'
-    assert wanted["tcp:tcp_probe"] == "sport == 8000 || dport == 8000"
-    assert wanted["sched:sched_waking"] == "pid == 11 || pid == 12"
-    reads = [f"common_pid == {process}" for process in (11, 12, 13)]
-    assert wanted["skb:skb_copy_datagram_iovec"] == " || ".join(reads)
-
-
-def test_filters_without_processes_let_nothing_through() -> None:
-    wanted = filters([], [], 8000)
-    assert wanted["sched:sched_waking"] == "pid == -1"
-    assert wanted["net:netif_rx"] == 'name == ""'
-
-
-def test_a_filter_of_very_many_interfaces_has_room_in_a_page() -> None:
-    names = [f"host{number}-eth0" for number in range(2000)]
-    text = filters(names, [], 8000)["net:netif_rx"]
-    assert 0 < len(text) < 4000
-    starts = re.findall(r'name ~ "([^*]+)\*"', text)
-    assert all(name.startswith(tuple(starts)) for name in names)
-
-
-def test_lost_events_are_of_every_kind() -> None:
-    stats = {"entries": 9, "overrun": 20, "commit overrun": 2, "dropped events": 1}
-    assert lost_events(stats) == 23

@@ -1,194 +1,31 @@
-"""Rule: ``in + duplicated == delivered + lost + dropped + overflow + held`` at every moment.
-
-Packets leave when they are due, and none overtakes another unless a rule says so.
-"""
+"""Rule: packets leave when they are due, and none overtakes another unless a rule says so."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from testbed.analysis.metrics import reordering
 from testbed.events.link import COPY, CORRUPTED, GAVE_UP, OVERTAKEN, REASONS
-from testbed.network.relay.config import TraceConfig, VariationConfig, WireConfig
+from testbed.network.relay.config import VariationConfig, WireConfig
 from testbed.network.relay.fates import Fates
-from testbed.network.relay.held import NEVER_NS, Held
 from testbed.network.relay.wire import Wire
-from testbed.scenario.impairments import (
-    Bernoulli,
-    Every,
-    GilbertElliott,
-    Listed,
-    Outage,
-    Reorder,
-    Segments,
+from testbed.scenario.impairments import Bernoulli, Every, Listed, Outage, Reorder, Segments
+from tests.builders.wires import (
+    FRAME,
+    MS,
+    due,
+    everything,
+    flags,
+    in_their_time,
+    make_wire,
+    numbers,
+    pass_through,
+    segment,
 )
-from tests.builders.frames import ethernet, ipv4, tcp
 from tests.support.intervals import binomial_interval
-
-MS: Final = 1_000_000
-FRAME: Final = bytes(100)
-
-
-def make_wire(seed: int = 7, **rules: Any) -> Wire:
-    config = WireConfig(**{"delay_ns": 10 * MS, **rules})
-    return Wire(seed=seed, link="r1-server", direction="forward", config=config)
-
-
-def everything(wire: Wire, now_ns: int = NEVER_NS) -> list[Held]:
-    """Takes all that is due."""
-    taken = []
-    while (packet := wire.take_due(now_ns)) is not None:
-        wire.delivered += 1
-        taken.append(packet)
-    return taken
-
-
-def in_their_time(wire: Wire) -> list[Held]:
-    """The same, each at the time that it is due."""
-    taken = []
-    while (due_ns := wire.next_due_ns()) < NEVER_NS:
-        taken += everything(wire, due_ns)
-    return taken
-
-
-def pass_through(wire: Wire, packets: int, gap_ns: int = MS) -> list[Held]:
-    """Packets, one each `gap_ns`, each taken when it is due; those that left, in that order."""
-    left = []
-    for number in range(packets):
-        now_ns = number * gap_ns
-        left += everything(wire, now_ns)
-        wire.arrive(FRAME, now_ns, 0)
-    return left + everything(wire)
-
-
-def numbers(packets: list[Held]) -> list[int]:
-    return [packet[2] for packet in packets]
-
-
-def due(packets: list[Held]) -> list[int]:
-    return [packet[0] for packet in packets]
-
-
-def flags(packets: list[Held]) -> list[int]:
-    return [packet[5] for packet in packets]
-
-
-def segment(port: int, payload: bytes = b"") -> bytes:
-    packet = ipv4("10.0.0.1", "10.0.1.1", 6, tcp(port, 8000, 1, payload=payload))
-    return ethernet("02:00:00:00:00:01", "02:00:00:00:00:02", 0x0800, packet)
-
-
-RULES = st.fixed_dictionaries(
-    {},
-    optional={
-        "loss": st.sampled_from(
-            [Bernoulli(ratio=0.3), GilbertElliott(p=0.1, r=0.3), Every(n=3), Listed(numbers=(0, 4))]
-        ),
-        "duplicate": st.sampled_from([Bernoulli(ratio=0.3), Every(n=2)]),
-        "corrupt": st.sampled_from([Bernoulli(ratio=0.3), Every(n=5)]),
-        "reorder": st.builds(
-            Reorder,
-            pick=st.sampled_from([Bernoulli(ratio=0.3), Every(n=4)]),
-            extent=st.integers(1, 5),
-            within_ns=st.sampled_from([0, 5 * MS, 10**12]),
-        ),
-        "variation": st.builds(
-            VariationConfig, spread_ns=st.sampled_from([0, 5 * MS]), overtaking=st.booleans()
-        ),
-        "outages": st.just((Outage(start_ns=20 * MS, duration_ns=10 * MS),)),
-        "trace": st.just(TraceConfig(opportunities_ms=(2, 5, 7), queue_packets=4)),
-    },
-)
-
-
-@given(
-    rules=RULES,
-    steps=st.lists(st.sampled_from(["arrive", "deliver", "overflow", "change"]), max_size=150),
-    gaps=st.lists(st.integers(0, 3 * MS), min_size=150, max_size=150),
-    later=RULES,
-)
-def test_no_packet_is_made_or_forgotten(
-    rules: dict[str, Any], steps: list[str], gaps: list[int], later: dict[str, Any]
-) -> None:
-    wire = make_wire(**rules)
-    now_ns = 0
-    for step, gap in zip(steps, gaps, strict=False):
-        now_ns += gap
-        if step == "arrive":
-            wire.arrive(FRAME, now_ns, 0)
-        elif step == "change":
-            wire.change(WireConfig(**later))
-        elif wire.take_due(now_ns) is not None:
-            if step == "deliver":
-                wire.delivered += 1
-            else:
-                wire.overflowed += 1
-        # Counted here once more, so that `check` is not its own witness.
-        gone = wire.delivered + wire.lost + wire.dropped + wire.overflowed
-        assert wire.arrived + wire.duplicated == gone + len(wire.held())
-        wire.check()
-    everything(wire)
-    assert wire.held() == []
-    assert wire.next_due_ns() == NEVER_NS
-
-
-@given(rules=RULES, gaps=st.lists(st.integers(0, 5 * MS), max_size=100))
-def test_no_packet_leaves_early_and_each_leaves_when_it_is_said_to(
-    rules: dict[str, Any], gaps: list[int]
-) -> None:
-    wire = make_wire(**rules)
-    now_ns = 0
-    for gap in gaps:
-        now_ns += gap
-        assert wire.take_due(min(now_ns, wire.next_due_ns() - 1)) is None
-        for packet in everything(wire, now_ns):
-            assert packet[3] <= packet[0] <= now_ns
-        wire.arrive(FRAME, now_ns, 0)
-
-
-@given(rules=RULES, gaps=st.lists(st.integers(0, 5 * MS), max_size=100))
-def test_packets_leave_in_the_order_they_came_unless_a_rule_says_otherwise(
-    rules: dict[str, Any], gaps: list[int]
-) -> None:
-    rules.pop("reorder", None)
-    if "variation" in rules:
-        rules["variation"] = VariationConfig(spread_ns=5 * MS)
-    wire = make_wire(**rules)
-    left: list[Held] = []
-    now_ns = 0
-    for gap in gaps:
-        now_ns += gap
-        left += everything(wire, now_ns)
-        wire.arrive(FRAME, now_ns, 0)
-    left += everything(wire)
-    assert numbers(left) == sorted(numbers(left))
-    assert due(left) == sorted(due(left))
-
-
-@given(
-    gaps=st.lists(st.integers(0, 10**9), min_size=100, max_size=100),
-    delay_ns=st.integers(0, 10**9),
-    rules=RULES,
-)
-def test_timing_changes_no_fate(gaps: list[int], delay_ns: int, rules: dict[str, Any]) -> None:
-    for by_time in ("outages", "trace"):
-        rules.pop(by_time, None)
-    wire, other = make_wire(**rules), make_wire(**{**rules, "delay_ns": delay_ns})
-    now_ns = 0
-    for gap in gaps:
-        now_ns += gap
-        one = wire.arrive(FRAME, 0, 0)
-        two = other.arrive(FRAME, now_ns, 0)
-        assert (one is None) == (two is None)
-    for count in ("lost", "duplicated", "corrupted"):
-        assert getattr(wire, count) == getattr(other, count)
-    frames = [{packet[2]: packet[4] for packet in w.held()} for w in (wire, other)]
-    assert frames[0] == frames[1]
 
 
 def test_a_plain_packet_is_held_for_the_delay() -> None:
@@ -283,24 +120,6 @@ def test_reordering_by_a_ratio_is_that_ratio_by_rfc_4737() -> None:
     extents = reordering.extents(order).tolist()
     assert set(extents) <= {3, 4}
     assert extents.count(3) > 0.98 * count
-
-
-@given(rules=RULES, late_by=st.lists(st.integers(0, 30 * MS), min_size=60, max_size=60))
-def test_who_is_late_sees_the_same_packets_in_the_same_order(
-    rules: dict[str, Any], late_by: list[int]
-) -> None:
-    punctual, late = make_wire(**rules), make_wire(**rules)
-    left: list[Held] = []
-    left_late: list[Held] = []
-    for number, lateness_ns in enumerate(late_by):
-        left += everything(punctual, number * MS)
-        if lateness_ns < 3 * MS:  # it gets to it, now and then
-            left_late += everything(late, number * MS)
-        punctual.arrive(FRAME, number * MS, 0)
-        late.arrive(FRAME, number * MS, 0)
-    left += in_their_time(punctual)
-    left_late += everything(late)
-    assert left_late == left
 
 
 def test_a_packet_that_nothing_overtakes_leaves_when_its_time_is_up() -> None:

@@ -9,7 +9,7 @@ import pytest
 from testbed.analysis.summary import Layer
 from testbed.events import LAYERS
 from testbed.report import wording
-from tests.builders.summaries import LAYERS as BUILT
+from tests.builders.layer_figures import LAYERS as BUILT
 
 
 def cell(**figures: Any) -> wording.Cell:
