@@ -33,7 +33,8 @@ from testbed.analysis.expectations import judge_expectations
 from testbed.analysis.following import follow
 from testbed.analysis.found import Found
 from testbed.analysis.hosts import host_streams
-from testbed.analysis.journey.build import Journeys, journey_table, journeys
+from testbed.analysis.journey.build import journeys
+from testbed.analysis.journey.journeys import Journeys, journey_table
 from testbed.analysis.journey.why_slow import journey_summary
 from testbed.analysis.layers import layers
 from testbed.analysis.ledger import ledger

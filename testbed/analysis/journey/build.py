@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import polars as pl
 
 from testbed.analysis.captures import addresses
-from testbed.analysis.decode.schema import code_column, from_columns
 from testbed.analysis.found import Found
 from testbed.analysis.journey.calls import Call, Connections, SystemCalls
 from testbed.analysis.journey.exchange import (
@@ -21,11 +18,12 @@ from testbed.analysis.journey.exchange import (
     waits_of,
 )
 from testbed.analysis.journey.flight import PATH, PEER, Message, Network
+from testbed.analysis.journey.journeys import Journeys
 from testbed.analysis.journey.limits import Socket
 from testbed.analysis.journey.loops import Loops
 from testbed.analysis.journey.reading import read, wake
-from testbed.analysis.journey.stage import JourneyStage, Kind, Label
-from testbed.analysis.journey.tape import Intervals, Stages, Tape
+from testbed.analysis.journey.stage import Kind, Label
+from testbed.analysis.journey.tape import Intervals, Tape
 from testbed.analysis.matching import NONE
 from testbed.analysis.metrics.streams import connection_key
 
@@ -38,16 +36,6 @@ _PREPARES: Final = Label("client prepares", "http", "work")
 _TRIED: Final = Label("earlier attempts and back-off", "http", "recovery")
 _FULL: Final = Label("send buffer full", "socket", "backpressure")
 _DROPPED: Final = Label("accept queue full, SYN dropped", "socket", "backpressure")
-
-
-@dataclass(frozen=True, slots=True)
-class Journeys:
-    """Stages of every request."""
-
-    exchanges: Exchanges
-    stages: Stages
-    missing: str = ""
-    """What they cannot be followed through the network without, in words."""
 
 
 def journeys(found: Found) -> Journeys | None:
@@ -406,28 +394,3 @@ def _before(end: Int64) -> Int64:
 def _shifted(end: Int64) -> Int64:
     """A place among bytes as a place among sequence numbers."""
     return np.where(end == NONE, NONE, end + SYN_BYTES)
-
-
-def journey_table(found: Journeys) -> pl.DataFrame:
-    """Table of JourneyStage, by request in the order of events/http.parquet."""
-    stages = found.stages
-    labels = stages.labels
-    ids = pl.Series(found.exchanges.request_id, dtype=pl.String)
-    first = np.flatnonzero(np.diff(stages.request, prepend=-1))
-    begins = np.zeros(stages.request.size, np.int64)
-    begins[first] = first
-    place = np.arange(stages.request.size) - np.maximum.accumulate(begins)
-    return from_columns(
-        JourneyStage,
-        {
-            "request_id": ids.gather(stages.request),
-            "place": place,
-            **{
-                name: code_column(stages.code, [getattr(label, name) for label in labels])
-                for name in Label._fields
-            },
-            "started_ns": stages.started_ns,
-            "ended_ns": stages.ended_ns,
-            "duration_ns": stages.ended_ns - stages.started_ns,
-        },
-    )

@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from testbed.analysis.journey.build import Journeys
+from testbed.analysis.journey.journeys import Journeys
 from testbed.analysis.journey.stage import Label
 from testbed.analysis.metrics.quantiles import nearest_rank
 from testbed.analysis.summary import JourneysAtQuantile, JourneyStageShare, JourneySummary
