@@ -44,6 +44,9 @@ class Connections:
             zip(*(table[name].to_list() for name in columns), strict=True)
         )
         numbers = table["connection"].to_list()
+        self._numbers = table.select(
+            "process", "connection", number=pl.int_range(pl.len(), dtype=pl.Int64)
+        )
         self._number = {key: i for i, key in enumerate(zip(self.process, numbers, strict=True))}
         self._servers: dict[tuple[object, ...], list[int]] = {}
         self._clients: dict[tuple[object, ...], list[int]] = {}
@@ -64,8 +67,11 @@ class Connections:
 
     def numbers(self, process: pl.Series, connection: pl.Series) -> Int64:
         """The same for the rows of a table."""
-        pairs = zip(process.to_list(), connection.to_list(), strict=True)
-        return np.array([self._number.get(pair, NONE) for pair in pairs], np.int64)
+        rows = pl.DataFrame({"process": process, "connection": connection})
+        joined = rows.join(
+            self._numbers, on=["process", "connection"], how="left", maintain_order="left"
+        )
+        return joined["number"].fill_null(NONE).to_numpy().astype(np.int64)
 
     def peer(self, number: int) -> int:
         """The server's end of a client's connection, or NONE.

@@ -206,7 +206,9 @@ class Deliveries:
             row, first_row = self._again[int(stream[place])]
             ends = np.minimum(self.host.packets.t_ns[row], before_ns[place])
             starts = np.maximum(self.host.packets.t_ns[first_row], after_ns[place])
-            if _union_ns(starts, ends) * 2 > before_ns[place] - after_ns[place]:
+            half_ns = (before_ns[place] - after_ns[place]) / 2
+            # Together they are as long as their sum at most, which is found sooner.
+            if np.maximum(ends - starts, 0).sum() > half_ns and _union_ns(starts, ends) > half_ns:
                 longest = int(np.argmax(ends - starts))
                 rows[place], firsts[place] = row[longest], first_row[longest]
         return firsts, rows
