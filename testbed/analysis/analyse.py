@@ -51,6 +51,7 @@ from testbed.analysis.transits import Transit, transits
 from testbed.analysis.unloaded import without_load
 from testbed.errors import RecordingError
 from testbed.recording.layout import (
+    PARTIAL,
     Layout,
     create_partial,
     open_layout,
@@ -73,7 +74,7 @@ def analyse(root: Path) -> Summary:
     evidence = load(layout, read_manifest(layout))
     try:
         with Aside() as tables:
-            _remove_tables(layout)
+            _remove_results(layout)
             tables.do(lambda: _write_tables(_read_tables(layout, evidence)))
             judged = evidence if evidence.manifest.load_began else without_load(evidence)
             crossed, passed = both(lambda: passages(judged), lambda: transits(judged))
@@ -225,11 +226,15 @@ Tables: TypeAlias = Iterator[tuple[Path, Callable[[], pl.DataFrame]]]
 """Where each table goes and what makes it: the large ones are made one at a time."""
 
 
-def _remove_tables(layout: Layout) -> None:
-    """Removes the tables of an earlier analysis, which may have had others."""
+def _remove_results(layout: Layout) -> None:
+    """Removes the summary and the tables of an earlier analysis, which may have had others.
+
+    The summary first: with it a recording is an analysed one.
+    """
+    layout.summary.unlink(missing_ok=True)
     for folder in (layout.root / "events", layout.root / "links"):
         folder.mkdir(mode=0o700, exist_ok=True)
-        for path in folder.glob("*.parquet"):
+        for path in (*folder.glob("*.parquet"), *folder.glob(f"*.parquet{PARTIAL}")):
             path.unlink()
 
 
@@ -271,5 +276,10 @@ def _crossings(passages: Sequence[Passage]) -> pl.DataFrame:
 
 def _write_table(path: Path, table: pl.DataFrame) -> None:
     os.close(create_partial(path))
-    table.write_parquet(partial(path), compression="lz4", statistics=False)
-    partial(path).rename(path)
+    try:
+        table.write_parquet(partial(path), compression="lz4", statistics=False)
+        partial(path).rename(path)
+    except (OSError, pl.exceptions.ComputeError) as error:
+        partial(path).unlink(missing_ok=True)
+        why = getattr(error, "strerror", None) or error
+        raise RecordingError(f"cannot write {path}: {why}", where=str(path)) from error

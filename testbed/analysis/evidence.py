@@ -168,15 +168,18 @@ def _captures(layout: Layout, evidence: Evidence) -> None:
             continue
         evidence.damage += capture.damage
         packets = capture.packets
-        ours = packets.ethertype == MARKER_ETHERTYPE
-        packets.drop(np.flatnonzero(ours))
+        ours = np.flatnonzero(packets.ethertype == MARKER_ETHERTYPE)
+        packets.drop(ours)
         packets.t_ns = to_monotonic(packets.t_ns, manifest.clock_start, manifest.clock_end)
         evidence.captures[node] = NodeCapture(
             node=node,
             interfaces=capture.interfaces,
             packets=packets,
             outgoing=evidence.topology.outgoing(
-                node, [i.name for i in capture.interfaces], packets.interface, packets.source_mac
+                node,
+                [i.name for i in capture.interfaces],
+                packets.interface,
+                np.delete(capture.source_mac, ours),
             ),
             whole=not capture.damage
             and all(i.dropped_packets is not None for i in capture.interfaces),

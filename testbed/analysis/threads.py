@@ -44,7 +44,8 @@ def both(first: Callable[[], _Given], second: Callable[[], _Made]) -> tuple[_Giv
 class Aside:
     """One thread that does one piece of work after the other while the caller goes on.
 
-    To be used with `with`; what was not begun when an error leaves the block is not done.
+    To be used with `with`; what was not begun when a piece failed, or when an error leaves the
+    block, is not done.
     """
 
     def __init__(self) -> None:
@@ -52,8 +53,9 @@ class Aside:
         self._given: list[Future[None]] = []
 
     def do(self, work: Callable[[], None]) -> None:
-        """Does this after what was given before."""
-        self._given.append(self._pool.submit(work))
+        """Does this after what was given before, if that did not fail."""
+        before = self._given[-1] if self._given else None
+        self._given.append(self._pool.submit(_after, before, work))
 
     def finish(self) -> None:
         """Waits until all is done; raises the first error of any of it."""
@@ -70,6 +72,12 @@ class Aside:
         traceback: TracebackType | None,
     ) -> None:
         self._pool.shutdown(cancel_futures=error is not None)
+
+
+def _after(before: Future[None] | None, work: Callable[[], None]) -> None:
+    if before is not None:
+        before.result()
+    work()
 
 
 def give_back_memory() -> None:

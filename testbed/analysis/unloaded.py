@@ -3,7 +3,8 @@
 Rules:
 
 - Nothing of it is a figure: no layer saw the load, so none may say that it saw no loss.
-- What was recorded while it was starting stays in its tables, for who looks for the reason.
+- What was recorded while it was starting stays in the captures and in the decoded tables, for who
+  looks for the reason; no table is made of its packets.
 """
 
 from __future__ import annotations

@@ -104,7 +104,10 @@ class RequestRecorder:
             self.response_end_bytes = self._places.end_of_response(self._stream)
 
     def tried(self, number: int) -> None:
-        """Takes the socket that was not connected: only its system calls and packets tell why."""
+        """Takes the socket that was not connected: only its system calls and packets tell why.
+
+        Of several addresses that were tried it is the last one's.
+        """
         self.connection = number
 
     def uses(self, places: Places) -> None:

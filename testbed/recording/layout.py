@@ -130,8 +130,16 @@ def finish_partials(layout: Layout) -> list[Path]:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Writes `data` under a temporary name, then renames it; mode 0600."""
+    """Writes `data` under a temporary name, then renames it; mode 0600.
+
+    Raises:
+        OSError: it cannot be written; nothing half-written is left.
+    """
     descriptor = create_partial(path)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(data)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+    except OSError:
+        partial(path).unlink(missing_ok=True)
+        raise
     partial(path).rename(path)

@@ -56,7 +56,8 @@ def write_report(root: Path) -> Path:
         The path of the page.
 
     Raises:
-        RecordingError: `root` is no recording, or has not been analysed.
+        RecordingError: `root` is no recording, has not been analysed, or the page cannot be
+            written.
         MachineError: plotly is not installed.
     """
     layout = open_layout(root)
@@ -64,7 +65,12 @@ def write_report(root: Path) -> Path:
     latencies_ns = completed_latencies_ns(layout, series)
     slowest = why_slow.slowest_rows(layout.events("journeys"))
     page = render(read_manifest(layout), read_summary(layout), series, latencies_ns, slowest)
-    write_atomically(layout.report, page.encode())
+    try:
+        write_atomically(layout.report, page.encode())
+    except OSError as error:
+        raise RecordingError(
+            f"cannot write {layout.report}: {error.strerror}", where=str(layout.report)
+        ) from error
     return layout.report
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import polars as pl
+import pytest
 
 from testbed import Link, Load, Recording, Scenario, Way, run
 from testbed.recording.layout import Layout
@@ -107,3 +108,79 @@ def test_a_server_that_is_not_seen_hides_only_itself(tmp_path: Path) -> None:
     # One gap for each request: from what came to the server until what left it.
     gaps = stages.filter(pl.col("kind") == "unexplained").group_by("request_id").len()
     assert gaps["len"].to_list() == [1] * 10
+
+
+CLOSING = '''
+import os
+import socket
+
+async def app(scope, receive, send):
+    """Answers, and listens no longer: elsewhere, in the place of the server's socket."""
+    if scope["type"] != "http":
+        return
+    for name in os.listdir("/proc/self/fd"):
+        try:
+            known = socket.socket(fileno=os.dup(int(name)))
+        except OSError:
+            continue
+        with known:
+            if known.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+                with socket.create_server(("", 0)) as other:
+                    other.setblocking(False)
+                    os.dup2(other.fileno(), int(name))
+    await send({"type": "http.response.start", "status": 200, "headers": []})
+    await send({"type": "http.response.body", "body": b""})
+'''
+
+
+def test_a_refused_connection_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "closing.py").write_text(CLOSING, encoding="utf-8")
+    scenario = Scenario(
+        topology="single_bottleneck",
+        app="closing:app",
+        link=Link(delay="30ms"),
+        load=Load(rate="5/s", arrivals="periodic", requests=5, new_connections=True),
+        seed=7,
+    )
+    recording = run(scenario, tmp_path / "run")
+    assert recording.summary.http.failures == {"ConnectError": 4}
+    stages = stages_of(recording, "ConnectError")
+    refused = stages.filter(pl.col("stage") == "connection refused")
+    assert refused["request_id"].n_unique() == 4
+    assert refused["where"].unique().to_list() == ["server"]
+    wires = stages.filter(pl.col("stage") == "on the wire")
+    assert sorted(wires["where"].to_list()) == ["r1-client"] * 4 + ["r1-server"] * 4
+    assert "backpressure" not in stages["kind"].to_list()
+    assert unexplained_ratio(stages) < 0.2
+
+
+def test_what_was_on_its_way_was_not_lost(tmp_path: Path) -> None:
+    """The SYN comes after the client gave up in one run, the answer to it in the other."""
+    for delay, way in (("200ms", "r1-server"), ("50ms", "r1-client")):
+        scenario = Scenario(
+            topology="single_bottleneck",
+            link=Link(delay=delay),
+            load=Load(rate="10/s", requests=4, connect_timeout="80ms"),
+            seed=7,
+        )
+        recording = run(scenario, tmp_path / delay)
+        stages = stages_of(recording, "ConnectTimeout")
+        assert stages["request_id"].n_unique() == 4
+        last = stages.sort("place").group_by("request_id").last()
+        assert last["stage"].unique().to_list() == ["on the wire"]
+        assert last["where"].unique().to_list() == [way]
+        assert unexplained_ratio(stages) < 0.01
+
+
+def test_nothing_is_said_of_a_server_that_is_not_known(tmp_path: Path) -> None:
+    scenario = Scenario(
+        topology="load_balancer",
+        link=Link(reverse=Way(loss="100%")),
+        load=Load(rate="10/s", requests=5, connect_timeout=f"{GIVEN_UP_MS}ms"),
+        seed=7,
+    )
+    stages = stages_of(run(scenario, tmp_path / "run"), "ConnectTimeout")
+    assert stages["request_id"].n_unique() == 5
+    assert "backpressure" not in stages["kind"].to_list()
+    assert stages.filter(pl.col("kind") == "unexplained")["request_id"].n_unique() == 5

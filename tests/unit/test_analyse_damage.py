@@ -3,8 +3,10 @@ from __future__ import annotations
 import io
 import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -15,8 +17,9 @@ from testbed.analysis.analyse import analyse, load_summary
 from testbed.analysis.summary import Summary
 from testbed.errors import RecordingError
 from testbed.events import LAYERS
-from testbed.recording.layout import Layout
+from testbed.recording.layout import PARTIAL, Layout
 from testbed.recording.manifest import NO_LOAD, ProbeRecord
+from testbed.report import html
 from testbed.report.html import write_report
 from testbed.report.text import print_report
 from tests.builders.recordings import MS, US, Run
@@ -259,3 +262,40 @@ def test_results_that_cannot_be_written_are_an_error(tmp_path: Path) -> None:
     layout.events("http").parent.write_text("a file where a folder should be")
     with pytest.raises(RecordingError, match="cannot write the analysis"):
         analyse(layout.root)
+
+
+def test_a_table_that_cannot_be_written_is_said_and_leaves_nothing_half_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Run().write(tmp_path / "run")
+    analyse(layout.root)
+    written: list[str] = []
+    write = pl.DataFrame.write_parquet
+
+    def full_disk(table: pl.DataFrame, path: Path, **settings: Any) -> None:
+        written.append(path.name)
+        if len(written) == 2:
+            raise pl.exceptions.ComputeError("No space left on device (os error 28)")
+        write(table, path, **settings)
+
+    monkeypatch.setattr(pl.DataFrame, "write_parquet", full_disk)
+    with pytest.raises(RecordingError, match=r"cannot write .*parquet: No space left on device"):
+        analyse(layout.root)
+    assert len(written) == 2
+    assert list(layout.root.rglob(f"*{PARTIAL}")) == []
+    with pytest.raises(RecordingError, match="was not analysed yet"):
+        load_summary(layout.root)
+
+
+def test_a_page_that_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Run().write(tmp_path / "run")
+    analyse(layout.root)
+
+    def full_disk(path: Path, data: bytes) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(html, "write_atomically", full_disk)
+    with pytest.raises(RecordingError, match=r"cannot write .*report.html: No space left"):
+        write_report(layout.root)

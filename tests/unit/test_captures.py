@@ -5,6 +5,7 @@ import shutil
 import struct
 import subprocess
 import zlib
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from tests.builders.captures import columns
 from tests.builders.pcapng import Interface, Packet, packet_block, pcapng, section
 
 A, B = "02:00:00:00:01:01", "02:00:00:00:01:02"
+ONE = [Interface("eth0", snaplen=0)]
 
 
 def segment(number: int, payload: int = 100, **changes: object) -> bytes:
@@ -129,10 +131,11 @@ def test_tcp_fields(tmp_path: Path) -> None:
         payload=b"hello",
     )
     ip = f.ipv4("10.1.2.3", "192.168.255.254", 6, tcp, identification=65535, ttl=63)
-    found = columns(tmp_path, [f.ethernet(A, B, 0x0800, ip)])
+    capture = read_capture(write(tmp_path, pcapng(ONE, [Packet(0, f.ethernet(A, B, 0x0800, ip))])))
+    assert capture.source_mac.tolist() == [0x020000000101]
+    found = capture.packets
     expected = {
         "size": 14 + 20 + 32 + 5,
-        "source_mac": 0x020000000101,
         "ethertype": 0x0800,
         "ip_id": 65535,
         "ttl": 63,
@@ -151,6 +154,28 @@ def test_tcp_fields(tmp_path: Path) -> None:
         "sack_blocks": 0,
     }
     assert {name: int(getattr(found, name)[0]) for name in expected} == expected
+
+
+def test_packets_of_one_kind_are_decoded_as_among_others(tmp_path: Path) -> None:
+    tcp = f.tcp(1, 2, 3, 4, options=f.timestamps(5, 6), payload=b"abc")
+    syn = f.tcp(1, 2, 3, options=b"\2\4\5\xb4" + f.timestamps(7, 8), flags=f.SYN)
+    sack = f.tcp(2, 1, 9, 10, options=f.timestamps(5, 6) + b"\1\1\5\x0a" + bytes(range(8)))
+    frames = [
+        f.ethernet(A, B, 0x0800, f.ipv4("10.0.0.1", "10.0.0.2", 6, tcp)),
+        f.ethernet(A, B, 0x0800, f.ipv4("10.0.0.1", "10.0.0.2", 6, syn)),
+        f.ethernet(B, A, 0x0800, f.ipv4("10.0.0.2", "10.0.0.1", 6, sack, options=b"\1" * 8)),
+        f.ethernet(A, B, 0x86DD, f.ipv6("fd00::1", "fd00::2", 6, tcp)),
+        f.ethernet(A, B, 0x0800, f.ipv4("10.0.0.1", "10.0.0.2", 17, f.udp(5, 6, b"abcd"))),
+        f.ethernet(A, B, 0x0800, f.ipv4("10.0.0.1", "10.0.0.2", 1, f.icmp(8, 0, b"ping"))),
+        f.ethernet(A, B, 0x0806, b"\0" * 28),
+    ]
+    together = read_capture(write(tmp_path, pcapng(ONE, [Packet(0, one) for one in frames])))
+    for place, frame in enumerate(frames):
+        alone = read_capture(write(tmp_path, pcapng(ONE, [Packet(0, frame)] * 3)))
+        assert alone.source_mac.tolist() == [together.source_mac[place]] * 3
+        for column in fields(alone.packets):
+            expected = [getattr(together.packets, column.name)[place]] * 3
+            assert getattr(alone.packets, column.name).tolist() == expected, (place, column.name)
 
 
 def test_ip_options_ipv6_udp_icmp_and_fragments(tmp_path: Path) -> None:

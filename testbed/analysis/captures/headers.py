@@ -36,18 +36,20 @@ _TIMESTAMPS_ALIGNED: Final = 0x0101080A
 """NOP, NOP, timestamps, length 10: how Linux writes the option (RFC 7323, appendix A)."""
 
 
-def decode_headers(rows: Rows, packets: Packets) -> None:
+def decode_headers(rows: Rows, packets: Packets, source_mac: npt.NDArray[np.uint64]) -> None:
     """Fills the header columns of `packets` from the first bytes of each packet.
 
     Args:
-        rows: shape (packets, at least 128), zero beyond what was captured; C-contiguous.
+        rows: shape (packets, at least 128 and a multiple of 4), zero beyond what was captured;
+            C-contiguous.
         packets: views that are written to.
+        source_mac: likewise.
     """
     halves = rows.view(">u2")
     captured = packets.captured
-    packets.source_mac[:] = halves[:, 3]
-    packets.source_mac <<= np.uint64(32)
-    packets.source_mac |= rows.view(">u4")[:, 2]
+    source_mac[:] = halves[:, 3]
+    source_mac <<= np.uint64(32)
+    source_mac |= rows.view(">u4")[:, 2]
     packets.ethertype[:] = np.where(captured >= ETHERNET_BYTES, halves[:, 6], 0)
     version = rows[:, 14] >> 4
     four = (packets.ethertype == IPV4) & (version == 4) & (captured >= 34)

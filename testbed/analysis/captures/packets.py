@@ -40,7 +40,6 @@ class Packets:
     captured: npt.NDArray[np.uint32]
     digest: npt.NDArray[np.uint32]
     """zlib.crc32 over the first DIGEST_BYTES, as in the relay's log."""
-    source_mac: npt.NDArray[np.uint64]
     ethertype: npt.NDArray[np.uint16]
     ip_id: npt.NDArray[np.uint16]
     """IPv4 identification; 0 for IPv6."""
@@ -97,6 +96,8 @@ class Capture:
 
     interfaces: list[CaptureInterface]
     packets: Packets
+    source_mac: npt.NDArray[np.uint64]
+    """Per packet: not among its columns, which are kept for the whole analysis."""
     damage: list[str] = field(default_factory=list)
     """What could not be read, in words; empty for a whole file."""
 
@@ -108,12 +109,13 @@ def read_capture(path: Path) -> Capture:
         RecordingError: it cannot be read, is no pcapng, or holds no Ethernet frames.
     """
     raw = read_blocks(path)
-    return Capture(raw.interfaces, _decode(raw), raw.damage)
+    packets, source_mac = _decode(raw)
+    return Capture(raw.interfaces, packets, source_mac, raw.damage)
 
 
-def _decode(raw: RawCapture) -> Packets:
+def _decode(raw: RawCapture) -> tuple[Packets, npt.NDArray[np.uint64]]:
     count = raw.stamp_ns.size
-    packets = _empty(count)
+    packets, source_mac = _empty(count), np.zeros(count, np.uint64)
     packets.t_ns[:] = raw.stamp_ns
     packets.interface[:] = raw.interface
     packets.size[:] = raw.size
@@ -124,14 +126,14 @@ def _decode(raw: RawCapture) -> Packets:
         rows = _rows(raw, chunk)
         packets.digest[chunk] = digests(rows, raw.captured[chunk])
         part = Packets(*(getattr(packets, f.name)[chunk] for f in fields(packets)))
-        decode_headers(rows, part)
+        decode_headers(rows, part, source_mac[chunk])
 
     in_threads(decode, range(0, count, _CHUNK_PACKETS))
-    return packets
+    return packets, source_mac
 
 
 def _empty(count: int) -> Packets:
-    types = {"t_ns": np.int64, "source_mac": np.uint64, "dsack": np.bool_, "overlong": np.bool_}
+    types = {"t_ns": np.int64, "dsack": np.bool_, "overlong": np.bool_}
     types |= dict.fromkeys(("source", "destination"), np.uint64)
     types |= dict.fromkeys(("interface", "ip_tos", "ttl", "protocol", "flags"), np.uint8)
     types |= {"sack_blocks": np.uint8}

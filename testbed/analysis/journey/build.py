@@ -10,6 +10,7 @@ import numpy.typing as npt
 from testbed.analysis.captures import addresses
 from testbed.analysis.found import Found
 from testbed.analysis.journey.calls import Call, Connections, SystemCalls
+from testbed.analysis.journey.connecting import PREPARES, SYN_BYTES, Connecting
 from testbed.analysis.journey.exchange import (
     Exchanges,
     asgi_calls,
@@ -17,11 +18,11 @@ from testbed.analysis.journey.exchange import (
     shared_waits_of,
     waits_of,
 )
-from testbed.analysis.journey.flight import PATH, PEER, Message, Network
+from testbed.analysis.journey.flight import PATH, PEER, Ends, Message, Network
 from testbed.analysis.journey.journeys import Journeys
 from testbed.analysis.journey.limits import Socket
 from testbed.analysis.journey.loops import Loops
-from testbed.analysis.journey.reading import read, wake
+from testbed.analysis.journey.reading import read
 from testbed.analysis.journey.stage import Kind, Label
 from testbed.analysis.journey.tape import Intervals, Tape
 from testbed.analysis.matching import NONE
@@ -30,12 +31,9 @@ from testbed.analysis.metrics.streams import connection_key
 Int64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-SYN_BYTES: Final = 1
-"""A SYN takes one sequence number before the first byte of the stream (RFC 9293, 3.4)."""
-_PREPARES: Final = Label("client prepares", "http", "work")
 _TRIED: Final = Label("earlier attempts and back-off", "http", "recovery")
 _FULL: Final = Label("send buffer full", "socket", "backpressure")
-_DROPPED: Final = Label("accept queue full, SYN dropped", "socket", "backpressure")
+_LAST_DROPPED: Final = Label("accept queue full, last ACK dropped", "socket", "backpressure")
 
 
 def journeys(found: Found) -> Journeys | None:
@@ -87,7 +85,7 @@ def _until_connected(tape: Tape, asked: Exchanges) -> None:
         Label("waits for a stream", "http", "queueing"),
         asked.stream_until_ns != NONE,
     )
-    tape.advance(asked.acquired_ns, _PREPARES)
+    tape.advance(asked.acquired_ns, PREPARES)
 
 
 class _Builder:
@@ -114,6 +112,15 @@ class _Builder:
         ]
         self._to_server = self._streams(forward=True)
         self._to_client = self._streams(forward=False)
+        self._connecting = Connecting(
+            tape,
+            asked,
+            Ends(self._client_node, self._server_node, self._to_server, self._to_client),
+            connections=connections,
+            calls=calls,
+            loops=self._loops,
+            network=self._network,
+        )
         self._answered = calls.sends.covering(asked.server, _before(asked.response_end))
         self._request_end = self._read_before_the_answer()
 
@@ -164,7 +171,8 @@ class _Builder:
         everything = np.ones(tape.count, np.bool_)
         _until_connected(tape, asked)
         tape.part = "connect"
-        self._connect(asked.new_connection & (asked.connect_started_ns != NONE))
+        self._connecting.lay(asked.new_connection & (asked.connect_started_ns != NONE))
+        self._shake_hands(asked.tls_started_ns != NONE)
         tape.part = "request"
         self._request(everything)
         tape.part = "server"
@@ -175,46 +183,6 @@ class _Builder:
 
     def _at(self, nodes: list[str], label: Label) -> Int64:
         return self._tape.codes(label, nodes)
-
-    def _connect(self, new: Flags) -> None:
-        asked, tape = self._asked, self._tape
-        none = np.full(tape.count, NONE, np.int64)
-        syn = np.full(tape.count, SYN_BYTES, np.int64)
-        tape.advance(asked.connect_started_ns, _PREPARES, new)
-        tape.advance(self._calls.connect_ns(asked.client), _PREPARES, new)
-        there = Message(self._client_node, self._to_server, syn, none, none, handshake=True)
-        back = Message(self._server_node, self._to_client, syn, none, none, handshake=True)
-        in_vain = new & asked.failed & (asked.connect_ended_ns == NONE) & (self._to_server != NONE)
-        self._connect_in_vain(there, back, in_vain)
-        new = new & ~in_vain
-        came_ns = self._network.fly(tape, there, new)
-        taken_ns = self._network.handshake_taken(there, back)
-        dropped = new & (came_ns != NONE) & (taken_ns > came_ns)
-        tape.advance(taken_ns, self._at(self._server_node, _DROPPED), dropped)
-        came_ns = self._network.fly(tape, back, new)
-        wait = self._calls.waits_connected.last_before(asked.client, asked.connect_ended_ns)
-        process, node = list(asked.process), self._client_node
-        wake(tape, self._loops, wait, process, node, np.where(new, came_ns, NONE), wait.ended_ns)
-        tape.advance(
-            asked.connect_ended_ns,
-            self._at(node, Label("connect returns", "syscall", "work")),
-            new,
-        )
-        self._shake_hands(asked.tls_started_ns != NONE)
-
-    def _connect_in_vain(self, there: Message, back: Message, mine: Flags) -> None:
-        """A handshake that was given up: until the end its SYN was lost or not answered.
-
-        Or else the answer was lost.
-        """
-        tape, network, until_ns = self._tape, self._network, self._asked.ended_ns
-        came_ns, answered_ns = network.came_ns(there), network.first_sent_ns(back)
-        came = mine & (came_ns != NONE) & (came_ns < until_ns)
-        answered = came & (answered_ns != NONE) & (answered_ns < until_ns)
-        network.lose(tape, there, until_ns, mine & ~came)
-        network.fly(tape, there, came)
-        tape.advance(until_ns, self._at(self._server_node, _DROPPED), came & ~answered)
-        network.lose(tape, back, until_ns, answered & (network.came_ns(back) == NONE))
 
     def _shake_hands(self, encrypted: Flags) -> None:
         """TLS: the client's last message before the server's flight, that flight, and the end.
@@ -230,7 +198,7 @@ class _Builder:
         hello_end = calls.sends.moved_by(asked.client, asked_ns)
         hello = calls.sends.covering(asked.client, _before(hello_end))
         handshake = Label("TLS handshake", "http", "work")
-        tape.advance(asked.tls_started_ns, _PREPARES, encrypted)
+        tape.advance(asked.tls_started_ns, PREPARES, encrypted)
         tape.advance(hello.started_ns, self._at(self._client_node, handshake), encrypted)
         self._arrive(hello, hello_end, encrypted)
         answer = calls.sends.covering(asked.server, _before(flight_end))
@@ -266,6 +234,10 @@ class _Builder:
         came_ns = self._network.fly(tape, message, applies)
         opened = np.append(self._connections.opened_ns, NONE)[asked.server]
         late = applies & (opened > came_ns) & (came_ns != NONE) & (opened != NONE)
+        if late.any():
+            taken_ns = self._network.established_ns(self._connecting.ends, late)
+            dropped = late & (taken_ns > came_ns)
+            tape.advance(taken_ns, self._at(self._server_node, _LAST_DROPPED), dropped)
         tape.advance(
             opened,
             self._at(self._server_node, Label("in the accept queue", "socket", "queueing")),

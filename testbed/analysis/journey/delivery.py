@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from testbed.analysis.hosts import HostStreams
 from testbed.analysis.matching import NONE
-from testbed.analysis.metrics.streams import SYN, connection_keys
+from testbed.analysis.metrics.streams import RST, SYN, TCP, connection_keys
 from testbed.analysis.metrics.tcp import Stretches, retransmitted
 from testbed.units import NS_PER_MS
 
@@ -69,6 +69,7 @@ class Deliveries:
         self._again = self._retransmissions()
         self._handshakes = self._syns()
         self._streams = self._starts()
+        self._resets: tuple[npt.NDArray[np.intp], npt.NDArray[np.uint64]] | None = None
 
     def _in_order(self, count: int) -> Int64:
         """Per stretch the one, itself or before it in its stream, that came last."""
@@ -152,6 +153,48 @@ class Deliveries:
             if t_ns >= opened_ns - _CLOCKS_NS and syn:
                 return stream
         return NONE
+
+    def reset_since(self, key: int, opened_ns: int, before_ns: int) -> int:
+        """The row of the first reset of a connection's direction within a time; NONE: none.
+
+        Args:
+            key: as `connection_keys` makes them.
+            opened_ns: when the client made its socket.
+            before_ns: the end.
+        """
+        packets = self.host.packets
+        if self._resets is None:
+            rows = np.flatnonzero((packets.protocol == TCP) & ((packets.flags & RST) != 0))
+            self._resets = rows, connection_keys(packets, rows)
+        rows, keys = self._resets
+        rows = rows[keys == np.uint64(key)]
+        t_ns = packets.t_ns[rows]
+        rows = rows[(t_ns >= opened_ns - _CLOCKS_NS) & (t_ns <= before_ns + _CLOCKS_NS)]
+        return int(rows[0]) if rows.size else NONE
+
+    def first_after_syn_ns(self, stream: int) -> int:
+        """When the first segment without SYN of a stream left; NONE: none did."""
+        rows = self.host.sent.row[self._place_of(stream)]
+        rows = rows[(self.host.packets.flags[rows] & SYN) == 0]
+        return int(self.host.packets.t_ns[rows].min()) if rows.size else NONE
+
+    def repeated_until_ns(self, stream: int, before_ns: int) -> int:
+        """When the last segment by a time came, of a stream whose first byte had come twice.
+
+        NONE: it had not, by then.
+        """
+        here = self._place_of(stream)
+        came_ns, start = self.host.came_ns[here], self.host.sent.start[here]
+        carries = self.host.sent.carries[here]
+        came = (came_ns != NONE) & (came_ns <= before_ns)
+        if np.count_nonzero(came & carries & (start == 1)) < 2:
+            return NONE
+        return int(came_ns[came].max())
+
+    def _place_of(self, stream: int) -> slice:
+        """Where the packets of a stream lie among all that were sent."""
+        first, end = np.searchsorted(self.host.sent.stream, (stream, stream + 1))
+        return slice(int(first), int(end))
 
     def lookup(self, stream: Int64, end: Int64) -> Delivery:
         """What brought all bytes before `end`, SYN counted as one, of each stream.

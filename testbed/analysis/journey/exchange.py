@@ -49,6 +49,8 @@ class Exchanges:
     tls_ended_ns: Int64
     ended_ns: Int64
     failed: Flags
+    gave_up: Flags
+    """It failed because the client waited no longer, not because somebody said so."""
     client: Int64
     """The client's end of the connection, a number of `Connections`."""
     server: Int64
@@ -111,6 +113,7 @@ def exchanges(evidence: Evidence, connections: Connections | None) -> Exchanges 
         tls_ended_ns=_column(table, "tls_ended_ns"),
         ended_ns=ended_ns,
         failed=table["failure"].is_not_null().to_numpy(),
+        gave_up=(table["failure"] != "ConnectError").fill_null(False).to_numpy(),
         client=client,
         server=server,
         request_start=_column(table, "request_offset_bytes"),

@@ -56,12 +56,25 @@ class Message:
     handshake: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Both ends of each request's connection; shape (requests,)."""
+
+    client: list[str]
+    server: list[str]
+    """Its node, empty where it is not known."""
+    to_server: Int64
+    """The stream of what the client sent in its capture, or NONE."""
+    to_client: Int64
+
+
 class Network:
     """What flights are looked up in, of a whole run."""
 
     def __init__(self, found: Found) -> None:
         self.ways = Ways(found.evidence, found.passages, found.transits)
         self.deliveries = {host.node: Deliveries(host) for host in found.hosts}
+        self._captures = found.evidence.captures
         samples = found.table("tcp")
         self.limits = PeerLimits(samples)
         self._recoveries = {host.node: Recoveries(host, samples) for host in found.hosts}
@@ -94,6 +107,48 @@ class Network:
             for place, row in enumerate(rows):
                 codes[row] = tape.code(label(how, lost_where(legs, self.ways, place)))
             tape.advance(until_ns, codes, sent)
+
+    def refuse(self, tape: Tape, node: list[str], row: Int64, label: Int64) -> None:
+        """Lays down the way of resets, from the coming of what they answer.
+
+        Args:
+            tape: is written to.
+            node: that sent each.
+            row: of its capture, or NONE.
+            label: of the time until it was sent.
+        """
+        nodes = np.array(node)
+        for name, deliveries in self.deliveries.items():
+            mine = (row != NONE) & (nodes == name)
+            if mine.any():
+                rows = np.where(mine, row, NONE)
+                sent_ns = np.append(deliveries.host.packets.t_ns, NONE)[rows]
+                tape.advance(sent_ns, label, mine)
+                for leg in self.ways.walk(name, rows):
+                    self._cross(tape, leg, mine)
+
+    def sees(self, node: list[str]) -> Flags:
+        """Whether all that these nodes sent was captured."""
+        whole = [name for name in self.deliveries if self._captures[name].whole]
+        return np.isin(np.array(node), whole)
+
+    def established_ns(self, ends: Ends, applies: Flags) -> Int64:
+        """When what finally made each connection came to its server.
+
+        NONE: it was the first to come, or it was not seen.
+
+        While its accept queue is full, a server drops the last ACK of the handshake and the data
+        that come after it (tcp_v4_syn_recv_sock, net/ipv4/tcp_ipv4.c), and they come again. It has
+        the connection from what came last before its first segment without SYN.
+        """
+        found = np.full(applies.size, NONE, np.int64)
+        for place in np.flatnonzero(applies).tolist():
+            client = self.deliveries.get(ends.client[place])
+            server = self.deliveries.get(ends.server[place])
+            if client is not None and server is not None:
+                answered_ns = server.first_after_syn_ns(int(ends.to_client[place]))
+                found[place] = client.repeated_until_ns(int(ends.to_server[place]), answered_ns)
+        return found
 
     def came_ns(self, message: Message) -> Int64:
         """When each message came; NONE: not seen."""
