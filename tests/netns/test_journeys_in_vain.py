@@ -184,3 +184,31 @@ def test_nothing_is_said_of_a_server_that_is_not_known(tmp_path: Path) -> None:
     assert stages["request_id"].n_unique() == 5
     assert "backpressure" not in stages["kind"].to_list()
     assert stages.filter(pl.col("kind") == "unexplained")["request_id"].n_unique() == 5
+
+
+def test_a_request_that_nobody_accepted_waited_in_the_queue(tmp_path: Path) -> None:
+    scenario = Scenario(
+        topology="single_bottleneck",
+        app="blocking",
+        backlog=4,
+        load=Load(
+            rate="20/s",
+            arrivals="periodic",
+            requests=4,
+            path="/?hold=1500ms",
+            new_connections=True,
+            timeout=f"{GIVEN_UP_MS}ms",
+        ),
+        seed=7,
+    )
+    recording = run(scenario, tmp_path / "run")
+    assert recording.summary.http.failures == {"ReadTimeout": 4}
+    stages = stages_of(recording, "ReadTimeout")
+    queued = stages.filter(pl.col("stage") == "in the accept queue")
+    # The first one is being served meanwhile.
+    assert queued["request_id"].n_unique() == 3
+    assert all(ns > GIVEN_UP_MS * 500_000 for ns in queued["duration_ns"].to_list())
+    assert (
+        unexplained_ratio(stages.filter(pl.col("request_id").is_in(queued["request_id"].implode())))
+        < 0.02
+    )

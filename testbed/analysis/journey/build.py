@@ -33,7 +33,6 @@ Flags = npt.NDArray[np.bool_]
 
 _TRIED: Final = Label("earlier attempts and back-off", "http", "recovery")
 _FULL: Final = Label("send buffer full", "socket", "backpressure")
-_LAST_DROPPED: Final = Label("accept queue full, last ACK dropped", "socket", "backpressure")
 
 
 def journeys(found: Found) -> Journeys | None:
@@ -232,17 +231,7 @@ class _Builder:
             self._client_node, self._to_server, _shifted(end), call.started_ns, call.ended_ns
         )
         came_ns = self._network.fly(tape, message, applies)
-        opened = np.append(self._connections.opened_ns, NONE)[asked.server]
-        late = applies & (opened > came_ns) & (came_ns != NONE) & (opened != NONE)
-        if late.any():
-            taken_ns = self._network.established_ns(self._connecting.ends, late)
-            dropped = late & (taken_ns > came_ns)
-            tape.advance(taken_ns, self._at(self._server_node, _LAST_DROPPED), dropped)
-        tape.advance(
-            opened,
-            self._at(self._server_node, Label("in the accept queue", "socket", "queueing")),
-            late,
-        )
+        accepted_ns = self._connecting.wait_to_be_accepted(came_ns, applies)
         read(
             tape,
             self._calls,
@@ -250,7 +239,7 @@ class _Builder:
             connection=asked.server,
             process=asked.server_process,
             node=self._server_node,
-            came_ns=np.maximum(came_ns, np.where(late, opened, NONE)),
+            came_ns=np.maximum(came_ns, accepted_ns),
             end=end,
             applies=applies,
         )

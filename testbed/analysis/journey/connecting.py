@@ -25,6 +25,8 @@ SYN_BYTES: Final = 1
 """A SYN takes one sequence number before the first byte of the stream (RFC 9293, 3.4)."""
 PREPARES: Final = Label("client prepares", "http", "work")
 _DROPPED: Final = Label("accept queue full, SYN dropped", "socket", "backpressure")
+_LAST_DROPPED: Final = Label("accept queue full, last ACK dropped", "socket", "backpressure")
+_QUEUED: Final = Label("in the accept queue", "socket", "queueing")
 _REFUSED: Final = Label("connection refused", "tcp", "work")
 
 
@@ -45,6 +47,9 @@ class Connecting:
         self._tape, self._asked, self.ends = tape, asked, ends
         self._connections, self._calls, self._loops = connections, calls, loops
         self._network = network
+        roles = zip(connections.node, connections.role, strict=True)
+        accepting = [node for node, role in roles if role == "server"]
+        self._accepting = np.isin(np.array(ends.server), accepting)
 
     def lay(self, new: Flags) -> None:
         """The handshakes of new connections, until connect returns or is given up."""
@@ -104,6 +109,37 @@ class Connecting:
         returned = answered & (network.came_ns(back) != NONE)
         network.lose(tape, back, until_ns, answered & ~returned)
         network.fly(tape, back, returned)
+
+    def wait_to_be_accepted(self, came_ns: Int64, applies: Flags) -> Int64:
+        """From the coming of a message until the server had accepted its connection.
+
+        Or until the client gave it up, where that server accepted others and never this one.
+
+        Args:
+            came_ns: when the message came to the server's host, or NONE.
+            applies: requests.
+
+        Returns:
+            When the connections of these requests were accepted, if that was after it; else NONE.
+        """
+        asked, network, server = self._asked, self._network, self.ends.server
+        opened_ns = np.append(self._connections.opened_ns, NONE)[asked.server]
+        came = applies & (came_ns != NONE)
+        late = came & (opened_ns > came_ns)
+        never = came & asked.failed & (asked.server == NONE) & (came_ns < asked.ended_ns)
+        never &= self._accepting & network.sees(server)
+        waited = late | never
+        if not waited.any():
+            return np.full(came_ns.size, NONE, np.int64)
+        answered_ns = network.answered_ns(self.ends, waited)
+        taken_ns = network.established_ns(self.ends, answered_ns)
+        ignored = never & ((answered_ns == NONE) | (answered_ns > asked.ended_ns))
+        taken_ns = np.where(ignored, asked.ended_ns, taken_ns)
+        codes = self._tape.codes(_LAST_DROPPED, server)
+        self._tape.advance(taken_ns, codes, waited & (taken_ns > came_ns))
+        until_ns = np.where(late, opened_ns, asked.ended_ns)
+        self._tape.advance(until_ns, self._tape.codes(_QUEUED, server), waited)
+        return np.where(late, opened_ns, NONE)
 
     def _resets(self, mine: Flags) -> Int64:
         """Per request the row, in the server's capture, of what refused its connection; or NONE."""

@@ -132,22 +132,37 @@ class Network:
         whole = [name for name in self.deliveries if self._captures[name].whole]
         return np.isin(np.array(node), whole)
 
-    def established_ns(self, ends: Ends, applies: Flags) -> Int64:
-        """When what finally made each connection came to its server.
+    def answered_ns(self, ends: Ends, applies: Flags) -> Int64:
+        """When each server sent its first segment after its SYN-ACKs; NONE: not seen."""
+        found = np.full(applies.size, NONE, np.int64)
+        for place in np.flatnonzero(applies).tolist():
+            server = self.deliveries.get(ends.server[place])
+            if server is not None:
+                found[place] = server.first_after_syn_ns(int(ends.to_client[place]))
+        return found
 
-        NONE: it was the first to come, or it was not seen.
+    def established_ns(self, ends: Ends, answered_ns: Int64) -> Int64:
+        """When what finally made each connection came to its server.
 
         While its accept queue is full, a server drops the last ACK of the handshake and the data
         that come after it (tcp_v4_syn_recv_sock, net/ipv4/tcp_ipv4.c), and they come again. It has
         the connection from what came last before its first segment without SYN.
+
+        Args:
+            ends: of the connections.
+            answered_ns: when the server sent that, or NONE.
+
+        Returns:
+            NONE where it was the first to come, or was not seen.
         """
-        found = np.full(applies.size, NONE, np.int64)
-        for place in np.flatnonzero(applies).tolist():
+        found = np.full(answered_ns.size, NONE, np.int64)
+        for place in np.flatnonzero(answered_ns != NONE).tolist():
             client = self.deliveries.get(ends.client[place])
-            server = self.deliveries.get(ends.server[place])
-            if client is not None and server is not None:
-                answered_ns = server.first_after_syn_ns(int(ends.to_client[place]))
-                found[place] = client.repeated_until_ns(int(ends.to_server[place]), answered_ns)
+            if client is not None:
+                came_ns = client.repeated_until_ns(
+                    int(ends.to_server[place]), int(answered_ns[place])
+                )
+                found[place] = came_ns
         return found
 
     def came_ns(self, message: Message) -> Int64:
