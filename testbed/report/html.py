@@ -155,6 +155,7 @@ def render(
         changes=settings.changes(manifest),
         spoken=" · ".join(
             [
+                f"on {summary.scenario.get('server', '?')}",
                 wording.spoken(summary.scenario),
                 *server_settings.described(summary.scenario),
             ]
