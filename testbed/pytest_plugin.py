@@ -57,6 +57,7 @@ class Testbed:
 
         Raises:
             ScenarioError: the target or an option is wrong.
+            RequestError: there is no such application; the parent of `ScenarioError`.
             MachineError: this machine cannot do it.
             RunError: the run failed; the message has the last lines of the log.
         """
