@@ -11,6 +11,7 @@ Rules:
 
 from __future__ import annotations
 
+import shutil
 import sys
 import traceback
 from collections.abc import Callable
@@ -22,7 +23,7 @@ import typer
 
 from testbed import __version__
 from testbed import cli_options as options
-from testbed.cli_words import OnceCommand, places_as_typed
+from testbed.cli_words import ListingGroup, OnceCommand, places_as_typed, wrapped
 from testbed.errors import (
     EXIT_DONE,
     EXIT_EXPECTATION_FAILED,
@@ -45,6 +46,7 @@ _EXIT_CODES: Final = (
 
 app = typer.Typer(
     name="testbed",
+    cls=ListingGroup,
     help="A network laboratory for HTTP in Python, on one Linux machine.",
     epilog=_EXIT_CODES,
     no_args_is_help=True,
@@ -83,7 +85,10 @@ def _command(
 def _complain(message: str, exit_code: int) -> int:
     from testbed.report.format import clean
 
-    print(f"testbed: error: {clean(message)}", file=sys.stderr)
+    text = f"testbed: error: {clean(message)}"
+    if sys.stderr.isatty():  # a file or a pipe keeps each line whole
+        text = wrapped(text, shutil.get_terminal_size().columns)
+    print(text, file=sys.stderr)
     return exit_code
 
 

@@ -57,6 +57,7 @@ class Testbed:
 
         Raises:
             ScenarioError: the target or an option is wrong.
+            RequestError: there is no such application; the parent of `ScenarioError`.
             MachineError: this machine cannot do it.
             RunError: the run failed; the message has the last lines of the log.
         """
@@ -173,9 +174,23 @@ def pytest_runtest_makereport(
         folder = Path(str(item.config.getoption("--testbed-keep")))
         kept = made.keep(item.config.invocation_params.dir / folder, _file_name(item.nodeid))
         if kept:
-            text = "".join(f"{path}\n{path / 'report.html'}\n" for path in kept)
+            text = "".join(_section(path) for path in kept)
             report.sections.append(("testbed recordings", text))
     return report
+
+
+def _section(root: Path) -> str:
+    """Where a recording is, and what its summary warns of."""
+    from testbed.analysis.analyse import load_summary
+    from testbed.errors import RecordingError
+    from testbed.report.format import clean
+
+    try:
+        warnings = load_summary(root).warnings
+    except RecordingError:  # the run failed before there was one, and the test's error says why
+        warnings = []
+    lines = [str(root), str(root / "report.html"), *(f"! {clean(text)}" for text in warnings)]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def _file_name(nodeid: str) -> str:

@@ -25,6 +25,7 @@ from typing import Final, TypeAlias
 import msgspec
 import polars as pl
 
+from testbed.analysis.application_errors import application_errors
 from testbed.analysis.checks import judge_run
 from testbed.analysis.crossings import Passage, crossing_table, passages
 from testbed.analysis.decode.link import decode_link
@@ -179,7 +180,13 @@ def summarise(found: Found, seen: _Seen, travelled: Journeys | None, mapped: Pre
         backpressure=mapped.summary,
         journeys=slow,
         observing=observing(evidence),
-        warnings=[*manifest.warnings, *evidence.damage, *evidence.notes, *missing],
+        warnings=[
+            *application_errors(evidence.table("asgi"), manifest.scenario.server_model),
+            *manifest.warnings,
+            *evidence.damage,
+            *evidence.notes,
+            *missing,
+        ],
     )
     judged = judge_expectations(manifest.scenario.expect, msgspec.to_builtins(summary))
     return msgspec.structs.replace(summary, expectations=judged)

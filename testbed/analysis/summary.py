@@ -12,6 +12,8 @@ from typing import Any, Final, Literal
 import msgspec
 
 FORMAT = 1
+NOT_CHECKED: Final = "not checked"
+"""How the message of a check begins that could not be made."""
 
 
 class _Part(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from testbed.analysis.summary import Impairment, Ledger, Quantiles, Reason, Verdict
+from testbed.analysis.summary import NOT_CHECKED, Impairment, Ledger, Quantiles, Reason, Verdict
 from testbed.units import NS_PER_MS, NS_PER_S, NS_PER_US, serialisation_ns
 
 Status = Literal["faithful", "degraded", "invalid"]
@@ -57,7 +57,7 @@ def verdict(reasons: Iterable[Reason]) -> Verdict:
 
 def not_made(check: str, why: str) -> Reason:
     """A check that could not be made."""
-    return Reason(check=check, status="degraded", message=f"not checked: {why}")
+    return Reason(check=check, status="degraded", message=f"{NOT_CHECKED}: {why}")
 
 
 def completeness(state: str, failure: str, damage: list[str]) -> list[Reason]:

@@ -93,9 +93,11 @@ def open_layout(root: Path) -> Layout:
     """The layout of an existing recording.
 
     Raises:
-        RecordingError: there is no manifest in it.
+        RecordingError: there is no such folder, or no manifest in it.
     """
     layout = Layout(root)
+    if not root.exists():
+        raise RecordingError(f"there is no folder {root}", where=str(root))
     if not layout.manifest.is_file():
         raise RecordingError(
             f"{root} is no recording: expected a folder with manifest.json in it", where=str(root)

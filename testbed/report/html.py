@@ -38,13 +38,14 @@ from testbed.report import (
     wording,
 )
 from testbed.report import format as scale
+from testbed.report.degraded import degraded
 from testbed.report.text import repeat_command
 from testbed.scenario.file import as_toml
 
 _TEMPLATES: Final = Path(__file__).resolve().parent / "templates"
 _MEANINGS: Final = {
     "faithful": "The emulation can be trusted.",
-    "degraded": "The emulation came near a bound. Read the reasons before relying on the numbers.",
+    "degraded": "{}. Read the reasons before relying on the numbers.",
     "invalid": "The emulation cannot be trusted. Do not use these numbers.",
 }
 
@@ -134,7 +135,7 @@ def render(
     return environment.get_template("report.html.j2").render(
         manifest=manifest,
         summary=summary,
-        meaning=_MEANINGS[summary.verdict.status],
+        meaning=_MEANINGS[summary.verdict.status].format(_degraded(summary)),
         expectations=[(one.holds, wording.expectation(one)) for one in summary.expectations],
         title=_title(summary),
         command=[shlex.quote(word) for word in repeat_command(manifest)],
@@ -155,6 +156,7 @@ def render(
         changes=settings.changes(manifest),
         spoken=" · ".join(
             [
+                f"on {summary.scenario.get('server', '?')}",
                 wording.spoken(summary.scenario),
                 *server_settings.described(summary.scenario),
             ]
@@ -170,6 +172,11 @@ def render(
         plotly=_plotly() if drawn else "",
         nothing=scale.NOTHING,
     )
+
+
+def _degraded(summary: Summary) -> str:
+    said = degraded(summary.verdict.reasons)
+    return said[0].upper() + said[1:]
 
 
 def _title(summary: Summary) -> str:

@@ -28,13 +28,14 @@ from testbed.analysis.summary import Backpressure, Expectation, Http, Ledger, Le
 from testbed.recording.manifest import Manifest
 from testbed.report import format as scale
 from testbed.report import link_table, mix_table, server_settings, why_slow, wording
+from testbed.report.degraded import degraded
 from testbed.report.format import clean
 
 WIDEST: Final = 120
 _STYLES: Final = {"faithful": "bold green", "degraded": "bold yellow", "invalid": "bold red"}
 _MEANINGS: Final = {
     "faithful": "the emulation can be trusted",
-    "degraded": "the emulation came near a bound: read the reasons",
+    "degraded": "{}: read the reasons",
     "invalid": "the emulation cannot be trusted: do not use these numbers",
 }
 _DIM: Final = "dim"
@@ -105,7 +106,8 @@ def _headline(summary: Summary) -> RenderableType:
     status = summary.verdict.status
     line = Text()
     line.append(f" {status.upper()} ", style=f"{_STYLES[status]} reverse")
-    line.append(f" {_MEANINGS[status]}", style=_STYLES[status])
+    meaning = _MEANINGS[status].format(degraded(summary.verdict.reasons))
+    line.append(f" {meaning}", style=_STYLES[status])
     scenario = summary.scenario
     parts = [
         clean(str(scenario.get("topology", "?"))),

@@ -15,6 +15,7 @@ from typing import Final
 
 from testbed import bundled
 from testbed.errors import shown
+from testbed.scenario.app_names import FORM, app_hint
 from testbed.scenario.names import did_you_mean
 from testbed.scenario.reading import Finding
 from testbed.scenario.servers import MODELS
@@ -180,12 +181,9 @@ def _app_findings(app: str) -> list[Finding]:
     known = bundled.names("apps")
     if app in known or _MODULE_ATTRIBUTE.fullmatch(app):
         return []
-    hint = did_you_mean(app, known) or f"; there are {', '.join(known)}"
-    return [
-        Finding(
-            ("app",), f"expected an application's name or module:attribute (got {shown(app)}{hint})"
-        )
-    ]
+    hint = app_hint(app, Path.cwd()) or did_you_mean(app, known)
+    hint = hint or f"; there are {', '.join(known)}"
+    return [Finding(("app",), f"expected an application's name or {FORM} (got {shown(app)}{hint})")]
 
 
 def _module_summary(path: Path) -> str:

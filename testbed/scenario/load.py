@@ -156,7 +156,8 @@ class Load(Checked, frozen=True, kw_only=True, forbid_unknown_fields=True):
             if name not in wrong and value is not None and 1 <= value < least <= MOST_PROCESSES:
                 message = f"must be at least processes, {least} (got {shown(value)})"
                 problems.append(Problem(name, message))
-        for name in ("duration", "total_timeout"):
+        timeouts = [f"{phase}_timeout" for phase in PHASES]
+        for name in ("duration", "timeout", *timeouts, "total_timeout"):
             value = getattr(self, name)
             if name not in wrong and value is not None and units.parse_time_ns(value) == 0:
                 problems.append(Problem(name, f'must be greater than 0 (got "{value}")'))

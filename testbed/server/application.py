@@ -32,6 +32,7 @@ from typing import Any, Final
 from testbed import bundled
 from testbed.errors import MachineError, ProcessError, RequestError
 from testbed.probes.asgi import Application
+from testbed.scenario.app_names import app_hint
 from testbed.scenario.names import did_you_mean
 from testbed.scenario.servers import MODELS, ServerModel
 
@@ -139,7 +140,8 @@ def _split(name: str) -> tuple[str, str]:
 
 def _no_module(name: str, module: str, directory: Path) -> RequestError:
     return RequestError(
-        f'"{name}": there is no module "{module}" in {directory} or among the installed packages',
+        f'"{name}": there is no module "{module}" in {directory} or among the installed packages'
+        f"{app_hint(name, directory)}",
         where="app",
         wanted=WANTED,
         got=name,

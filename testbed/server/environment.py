@@ -21,7 +21,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from testbed.errors import RequestError
+from testbed.errors import Problem, ScenarioError
 
 _WHERE: Final = "app_environment"
 _VERSION: Final = re.compile(r"^\s*version(?:_info)?\s*=\s*(\d+)\.(\d+)", re.MULTILINE)
@@ -31,7 +31,7 @@ def packages_of(environment: str | None) -> list[str]:
     """Where an environment has its packages; none: none.
 
     Raises:
-        RequestError: it is no virtual environment, or of another version of Python.
+        ScenarioError: it is no virtual environment, or of another version of Python.
     """
     if environment is None:
         return []
@@ -41,25 +41,25 @@ def packages_of(environment: str | None) -> list[str]:
     except (OSError, UnicodeDecodeError):
         match = None
     if match is None:
-        raise RequestError(
-            f"expected the folder of a virtual environment, with its pyvenv.cfg (got {folder})",
-            where=_WHERE,
-            got=environment,
+        raise _wrong(
+            f"expected the folder of a virtual environment, with its pyvenv.cfg (got {folder})"
         )
     version = (int(match[1]), int(match[2]))
     if version != sys.version_info[:2]:
         own = ".".join(map(str, sys.version_info[:2]))
-        raise RequestError(
+        raise _wrong(
             f"{folder} is of Python {match[1]}.{match[2]}, and the testbed runs on {own}: make one "
-            f"with that version, or install the testbed into {folder}",
-            where=_WHERE,
-            wanted=own,
-            got=".".join(map(str, version)),
+            f"with that version, or install the testbed into {folder}"
         )
     packages = folder / "lib" / f"python{match[1]}.{match[2]}" / "site-packages"
     if not packages.is_dir():
-        raise RequestError(f"{folder} has no {packages}", where=_WHERE, got=environment)
+        raise _wrong(f"{folder} has no {packages}")
     return [str(packages)]
+
+
+def _wrong(message: str) -> ScenarioError:
+    """The command line says the option in the place of the scenario's field."""
+    return ScenarioError([Problem(_WHERE, message)])
 
 
 def add_packages(folders: Sequence[str]) -> None:

@@ -34,6 +34,20 @@ def read_item(item_id: int, q: str | None = None):
     return {"item_id": item_id, "q": q}
 """
 }
+AWAITS_ASYNCIO = {
+    "main.py": """
+import asyncio
+
+from fastapi import FastAPI
+
+app = FastAPI()
+
+@app.get("/")
+async def read_root():
+    await asyncio.sleep(0.001)
+    return {"Hello": "World"}
+"""
+}
 DJANGO = {
     "mysite/__init__.py": "",
     "mysite/settings.py": """
@@ -191,6 +205,23 @@ def test_an_application_runs_unchanged(
         assert layer["reason"] == "the application is a WSGI application"
     else:
         assert layer["loss"]["requests"] == REQUESTS
+
+
+def test_a_handler_that_awaits_asyncio_is_told_where_it_runs(tmp_path: Path) -> None:
+    write(tmp_path, AWAITS_ASYNCIO)
+    on_trio = run(tmp_path, "--app", "main:app")
+    # 5: the verdict on a busy machine.
+    assert on_trio.returncode in (0, 5), on_trio.stderr
+    told = " ".join(on_trio.stdout.split())
+    assert f'"RuntimeError: no running event loop" in {REQUESTS} of {REQUESTS} requests' in told
+    assert "choose --server uvicorn or hypercorn-asyncio" in told
+    page = Layout(tmp_path / "recording").report.read_text()
+    assert "RuntimeError: no running event loop" in page
+    on_asyncio = run(tmp_path, "--app", "main:app", "--server", "uvicorn", "--out", "second")
+    assert on_asyncio.returncode in (0, 5), on_asyncio.stderr
+    assert "the application raised" not in on_asyncio.stdout
+    requests = pl.read_parquet(Layout(tmp_path / "second").events("http"))
+    assert set(requests["status"]) == {200}
 
 
 def test_with_the_packages_of_its_own_environment(tmp_path: Path) -> None:

@@ -53,6 +53,27 @@ def test_a_test_that_passes_leaves_nothing_behind(project: pytest.Pytester) -> N
     assert not (project.path / "runs").exists()
 
 
+def test_what_is_raised_for_a_wrong_option_and_a_wrong_application(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(
+        test_it="""
+        import pytest
+        from testbed.errors import RequestError, ScenarioError
+
+        def test_option(testbed):
+            with pytest.raises(ScenarioError, match="connect_timeout=: must be greater than 0"):
+                testbed.run("single_bottleneck", app="myservice:app", connect_timeout="0s")
+
+        @pytest.mark.parametrize("app", ["nothing:app", "myservice:nope"])
+        def test_application(testbed, app):
+            with pytest.raises(RequestError, match="there is no module|has no attribute"):
+                testbed.run("single_bottleneck", app=app, requests=1)
+        """
+    )
+    run_tests(project).assert_outcomes(passed=3)
+
+
 def test_a_test_that_fails_keeps_its_recordings_and_says_where(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_it="""

@@ -59,7 +59,8 @@ def test_a_folder_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(RequestError) as caught:
         packages_of(str(tmp_path))
     assert str(caught.value) == (
-        f"expected the folder of a virtual environment, with its pyvenv.cfg (got {tmp_path})"
+        "app_environment: expected the folder of a virtual environment, with its pyvenv.cfg "
+        f"(got {tmp_path})"
     )
     assert caught.value.where == "app_environment"
 

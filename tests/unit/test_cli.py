@@ -170,6 +170,13 @@ def test_a_wrong_file_is_named_with_every_problem(empty_folder: Path) -> None:
     assert [one.name for one in empty_folder.iterdir()] == ["bad.toml"]
 
 
+@pytest.mark.parametrize("command", ["analyse", "report", "journey"])
+def test_a_folder_that_does_not_exist(command: str) -> None:
+    result = call(command, "runs/nix")
+    assert result.exit_code == EXIT_WRONG_REQUEST
+    assert result.stderr == "testbed: error: there is no folder runs/nix\n"
+
+
 @pytest.mark.parametrize("command", ["analyse", "report"])
 def test_a_folder_that_is_no_recording(command: str, empty_folder: Path) -> None:
     result = call(command, str(empty_folder))

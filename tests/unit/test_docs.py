@@ -358,7 +358,7 @@ def test_every_bound_of_the_verdict_is_explained() -> None:
     bounds = {
         name: value
         for name, value in (vars(verdict) | vars(verdict_machine)).items()
-        if name.isupper() and not name.startswith("_") and not name.startswith("NS_PER")
+        if name.isupper() and not name.startswith(("_", "NS_PER")) and not isinstance(value, str)
     }
     assert {name: float(value) for name, value in rows} == bounds
 

@@ -218,3 +218,8 @@ def test_the_distribution_of_a_long_run_is_of_all_its_requests(tmp_path: Path) -
     assert len(completed_latencies_ns(layout, short)) == 20 - sum(short.latency[0].failed)
     long = replace(short, latency=[replace(short.latency[0], left_out=80)])
     assert completed_latencies_ns(layout, long) == [n * MS for n in range(1, 101) if n % 10]
+
+
+def test_the_line_below_the_title_names_the_server() -> None:
+    asked = {**summary().scenario, "server": "uvicorn"}
+    assert " UTC · on uvicorn · " in page(summary(scenario=asked)).text

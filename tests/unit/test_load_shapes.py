@@ -335,6 +335,11 @@ def test_ids_of_attempts_differ() -> None:
             "must be at least processes, 3",
         ),
         ({"total_timeout": "0"}, "total_timeout", "must be greater than 0"),
+        ({"timeout": "0s"}, "timeout", 'must be greater than 0 (got "0s")'),
+        ({"connect_timeout": "0s"}, "connect_timeout", 'must be greater than 0 (got "0s")'),
+        ({"read_timeout": "0"}, "read_timeout", "must be greater than 0"),
+        ({"write_timeout": "0ms"}, "write_timeout", "must be greater than 0"),
+        ({"pool_timeout": "0"}, "pool_timeout", "must be greater than 0"),
         ({"cancel": "1%"}, "cancel", "after TIME is missing"),
     ],
 )

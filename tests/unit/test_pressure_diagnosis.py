@@ -118,7 +118,7 @@ UNSENT = stop("socket", "client", "send buffer", 0.3)
             113,
             ("socket", "server", "accept queue full"),
             "pressure comes from the server's accept queue (backlog 8): it was full 24 % of the "
-            "time, 113 handshakes were dropped, and the client waited up to 14.8 s for a "
+            "time, 113 handshake packets were dropped, and the client waited up to 14.8 s for a "
             "connection; the event loop behind it was blocked 95 % of the time",
             id="accept queue",
         ),

@@ -12,7 +12,7 @@ Rules:
 - A server without a descriptor for the next connection comes before its accept queue, which fills
   because of that.
 - An accept queue that overflows comes before the event loop that does not empty it: the block costs
-  each client its own length, the dropped handshake costs it a second (RFC 6298, 2.1: the first
+  each client its own length, a dropped packet of its handshake a second (RFC 6298, 2.1: the first
   retransmission timeout).
 
 Why each suspect is one: docs/reference/backpressure.md.
@@ -43,7 +43,8 @@ class Facts:
     clients: Sequence[str]
     servers: Sequence[str]
     overflows: Mapping[str, int]
-    """Handshakes that each node's full accept queue dropped (TcpExt.ListenOverflows)."""
+    """Packets of handshakes that each node's full accept queue dropped (TcpExt.ListenOverflows):
+    SYNs, last ACKs and what clients repeat meanwhile, so several for one connection."""
     backlogs: Mapping[str, int]
     """Of each node's listener."""
     refused_accepts: Mapping[str, int] = field(default_factory=dict)
@@ -255,9 +256,10 @@ def _accept_queue(view: _View, node: str) -> Suspect | None:
         behind = f"; the event loop behind it was blocked {_percent(blocked)} of the time"
     backlog = view.facts.backlogs.get(node)
     size = "" if backlog is None else f" (backlog {backlog})"
+    packets = _count(dropped, "handshake packet was", "handshake packets were")
     says = (
         f"{view.of(node)} accept queue{size}: it was full {_percent(full.waited_ratio)} of "
-        f"the time, {_count(dropped, 'handshake was', 'handshakes were')} dropped{waited}{behind}"
+        f"the time, {packets} dropped{waited}{behind}"
     )
     return Suspect(_origin(full), ratio, says)
 
