@@ -219,7 +219,10 @@ def report(folder: options.Folder, as_json: options.AsJson = False) -> int:
 
 @_command()
 def journey(
-    folder: options.Folder, request: options.RequestId = None, slowest: options.Slowest = None
+    folder: options.Folder,
+    request: options.RequestId = None,
+    slowest: options.Slowest = None,
+    failed: options.Failed = False,
 ) -> int:
     """Follow single requests of a recording through every layer.
 
@@ -230,7 +233,7 @@ def journey(
     """
     from testbed.report.journey import print_journeys
 
-    print_journeys(_console(), folder, request=request, slowest=slowest)
+    print_journeys(_console(), folder, request=request, slowest=slowest, failed=failed)
     return EXIT_DONE
 
 

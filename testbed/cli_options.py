@@ -377,6 +377,7 @@ Slowest = Annotated[
         "--slowest", metavar="N", min=1, show_default=False, help="The N slowest.  (default: 5)"
     ),
 ]
+Failed = Annotated[bool, typer.Option("--failed", metavar="", help="Only requests that failed.")]
 Quick = Annotated[bool, typer.Option("--quick", metavar="", help="Less of everything: under 20 s.")]
 AsJson = Annotated[
     bool, typer.Option("--json", metavar="", help="Print JSON.", rich_help_panel=OUT)

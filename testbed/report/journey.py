@@ -43,25 +43,34 @@ _MOST_IDS: Final = 5
 
 
 def print_journeys(
-    console: Console, root: Path, *, request: str | None, slowest: int | None
+    console: Console, root: Path, *, request: str | None, slowest: int | None, failed: bool = False
 ) -> None:
-    """Prints the journeys of one request or of the slowest ones.
+    """Prints the journeys of one request, or of the slowest ones of all or of those that failed.
 
     Args:
         console: to print on.
         root: the recording's folder.
         request: the beginning of an id, or the number of a request: all that it fits, one.
         slowest: how many; 5 where neither is given.
+        failed: only of those that failed.
 
     Raises:
         RecordingError: there is no journey in the recording.
-        RequestError: no request, or more than one, is meant.
+        RequestError: no request, or more than one, is meant, or none failed.
     """
+    if request is not None and failed:
+        raise RequestError(
+            "--request and --failed exclude each other: give one of them", where="--failed"
+        )
     if request is not None and slowest is not None:
         raise RequestError(
             "--request and --slowest exclude each other: give one of them", where="--slowest"
         )
     stages, requests = _tables(root)
+    if failed:
+        requests = requests.filter(requests["failure"].is_not_null())
+        if not requests.height:
+            raise RequestError(f"no request of {root} failed", where="--failed")
     chosen = (
         _one(requests, request)
         if request is not None
@@ -109,8 +118,8 @@ def _one(requests: pl.DataFrame, asked: str) -> pl.DataFrame:
         message = f'{found.height} requests have {which} "{clean(asked)}": {_listed(found)}'
     else:
         message = (
-            f'no request has {which} "{clean(asked)}"; ids are in events/http.parquet and in '
-            "`testbed journey DIR --slowest 5`"
+            f'no request has {which} "{clean(asked)}"; {_numbered(requests)}, ids are in '
+            "events/http.parquet and in `testbed journey DIR --slowest 5`"
         )
     raise RequestError(
         message,
@@ -118,6 +127,14 @@ def _one(requests: pl.DataFrame, asked: str) -> pl.DataFrame:
         wanted="an id, or enough of its beginning",
         got=asked,
     )
+
+
+def _numbered(requests: pl.DataFrame) -> str:
+    """Which numbers there are: ``the requests have the numbers 0 to 99``."""
+    numbers = requests["number"].to_list()
+    if not numbers:
+        return "there is none"
+    return f"the requests have the numbers {min(numbers)} to {max(numbers)}"
 
 
 def _listed(requests: pl.DataFrame) -> str:
@@ -228,6 +245,8 @@ def _title(request: dict[str, object], stages: pl.DataFrame) -> Text:
     line.append(f"  {clean(str(outcome))}", style="red" if request["failure"] else "green")
     line.append(f"  {scale.duration(latency)}", style="bold")
     line.append(f", {scale.percent(1 - unseen / max(1, latency))} of it explained")
+    if request["failure"] and request["message"]:
+        line.append(f"\n{clean(str(request['message']))}", style="red")
     return line
 
 

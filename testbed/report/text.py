@@ -54,7 +54,8 @@ def render(
 ) -> RenderableType:
     """The report as something that rich can print in `width` columns."""
     parts: list[RenderableType] = [_headline(summary)]
-    parts += _section("HTTP", _http(summary.http, wording.no_http(summary)))
+    follow = _follow_failed(summary, root)
+    parts += _section("HTTP", _http(summary.http, wording.no_http(summary), follow))
     if summary.http.mix:
         parts += _section("Mix", mix_table.table(summary.http.mix))
     if summary.journeys is not None and (summary.journeys.why_slow or summary.journeys.reason):
@@ -130,7 +131,7 @@ def _ended(state: str) -> str:
     return {"failed": "failed", "interrupted": "was interrupted"}.get(state, f"is {clean(state)}")
 
 
-def _http(http: Http, missing: str) -> RenderableType:
+def _http(http: Http, missing: str, followed: str) -> RenderableType:
     if http.requests is None:
         return Text(f"{wording.NOT_OBSERVED}: {clean(missing)}", style=_DIM)
     table = Table.grid(padding=(0, 2))
@@ -143,6 +144,8 @@ def _http(http: Http, missing: str) -> RenderableType:
         counts.append(f"{scale.count(http.failed)} failed", style="bold red")
         counts.append(f" ({scale.listed(kinds)})" if kinds else "")
     table.add_row(Text("outcome", style=_DIM), counts)
+    if http.failed and followed:
+        table.add_row(Text("follow them", style=_DIM), Text(followed))
     if http.retried:
         kinds = [f"{scale.count(n)} {clean(name)}" for name, n in http.retried.items()]
         again = scale.plural(sum(http.retried.values()), "attempt")
@@ -167,6 +170,13 @@ def _http(http: Http, missing: str) -> RenderableType:
         rates.append(("connections", scale.count(http.connections)))
     table.add_row(Text("rate", style=_DIM), _pairs(rates))
     return table
+
+
+def _follow_failed(summary: Summary, root: Path | None) -> str:
+    """The command that shows the journeys of requests that failed; empty: there are none."""
+    if summary.journeys is None or root is None:
+        return ""
+    return shlex.join([_invoked_as(), "journey", str(root), "--failed"])
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> Text:

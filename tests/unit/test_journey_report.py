@@ -53,6 +53,7 @@ def root(tmp_path: Path) -> Path:
         "method": ["GET"] * 3,
         "path": ["/"] * 3,
         "failure": [None, None, "ReadTimeout"],
+        "message": [None, None, "nothing came"],
         "status": [200, 200, None],
         "latency_ns": [23 * 43 * MS, 2 * MS, 3 * MS],
     }
@@ -63,10 +64,15 @@ def root(tmp_path: Path) -> Path:
 
 
 def shown(
-    root: Path, request: str | None = None, slowest: int | None = None, width: int = 80
+    root: Path,
+    request: str | None = None,
+    slowest: int | None = None,
+    width: int = 80,
+    *,
+    failed: bool = False,
 ) -> str:
     console = Console(file=io.StringIO(), width=width)
-    print_journeys(console, root, request=request, slowest=slowest)
+    print_journeys(console, root, request=request, slowest=slowest, failed=failed)
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -82,6 +88,20 @@ def test_a_stage_that_comes_again_after_short_ones_has_one_line(root: Path) -> N
     text = shown(root, slowest=1)
     assert "full, server, 23 times" in text
     assert "966 ms" in text, "23 times 42 ms, without what is between them"
+
+
+def test_those_that_failed_are_shown_alone_with_what_was_said(root: Path) -> None:
+    text = shown(root, failed=True)
+    assert "bbbb3  GET /  ReadTimeout" in text
+    assert "nothing came" in text
+    assert "aaaa" not in text
+
+
+def test_where_none_failed_it_says_so(root: Path) -> None:
+    path = Layout(root).events("http")
+    pl.read_parquet(path).head(2).write_parquet(path)
+    with pytest.raises(RequestError, match=r"no request of .* failed"):
+        shown(root, failed=True)
 
 
 def test_one_request_has_every_stage(root: Path) -> None:
@@ -103,7 +123,7 @@ def test_no_line_is_longer_than_the_terminal(root: Path, width: int) -> None:
             '2 requests have an id that begins with "aaaa": aaaa1 (client1), aaaa2 (client1)',
         ),
         ("1", '2 requests have the number "1": aaaa2 (client1), bbbb3 (client2)'),
-        ("7", 'no request has the number "7"'),
+        ("7", 'no request has the number "7"; the requests have the numbers 0 to 1, ids are in'),
     ],
 )
 def test_no_request_or_more_than_one_is_refused(root: Path, request_: str, expected: str) -> None:
@@ -128,6 +148,8 @@ def test_of_many_that_are_meant_the_first_are_listed(root: Path) -> None:
 def test_both_options_are_refused(root: Path) -> None:
     with pytest.raises(RequestError, match="exclude each other"):
         shown(root, request="aaaa1", slowest=2)
+    with pytest.raises(RequestError, match="exclude each other"):
+        shown(root, request="aaaa1", failed=True)
 
 
 def test_without_journeys_it_says_how_to_get_them(root: Path) -> None:
