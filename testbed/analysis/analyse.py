@@ -162,7 +162,7 @@ def summarise(found: Found, seen: _Seen, travelled: Journeys | None, mapped: Pre
     table = evidence.table("http")
     load = manifest.scenario.load
     kinds = () if load.mix is None else load.entries
-    http = _no_http() if table is None else http_summary(table, kinds)
+    http = _no_http() if table is None else http_summary(table, kinds, evidence.table("asgi"))
     slow = None if travelled is None else journey_summary(travelled)
     missing = [f"not in the recording: {why}" for why in _gaps(evidence)]
     summary = Summary(

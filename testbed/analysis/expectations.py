@@ -19,7 +19,9 @@ from testbed.events import outcomes
 from testbed.scenario.expectation import Relation, parse_expectation
 from testbed.scenario.names import did_you_mean
 
-COUNTS: Final = frozenset({"calls", "drop_reasons", "errors", "failures", "retried", "signals"})
+COUNTS: Final = frozenset(
+    {"calls", "drop_reasons", "errors", "failures", "retried", "served", "signals"}
+)
 """Tables of counts by name."""
 _NO_VALUE: Final = "no value: it was not observed, or there was none"
 _OUTCOMES: Final = frozenset({"failures", "retried"})

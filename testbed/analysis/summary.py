@@ -92,6 +92,8 @@ class Http(_Part, frozen=True, kw_only=True):
     late_ns: Quantiles | None = None
     """How late the load generator started requests."""
     connections: int | None = None
+    served: dict[str, int] = {}
+    """Requests that came to the application, their retries included, by the server's node."""
     attempts: int | None = None
     """Requests and their retries; None: no client left a record, or an earlier version did."""
     retried: dict[str, int] = {}

@@ -146,6 +146,9 @@ def _http(http: Http, missing: str, followed: str) -> RenderableType:
     table.add_row(Text("outcome", style=_DIM), counts)
     if http.failed and followed:
         table.add_row(Text("follow them", style=_DIM), Text(followed))
+    if len(http.served) > 1:
+        shares = [f"{clean(node)} {scale.count(count)}" for node, count in http.served.items()]
+        table.add_row(Text("served by", style=_DIM), Text(scale.listed(shares)))
     if http.retried:
         kinds = [f"{scale.count(n)} {clean(name)}" for name, n in http.retried.items()]
         again = scale.plural(sum(http.retried.values()), "attempt")

@@ -35,6 +35,7 @@ def test_every_server_answers_and_every_request_is_answered(recording: Recording
     by_server = dict(answered.group_by(pl.col("node").cast(pl.String)).len().rows())
     assert sorted(by_server) == ["server1", "server2", "server3"]
     assert sum(by_server.values()) == CONNECTIONS
+    assert recording.http.served == by_server
 
 
 def test_a_connection_stays_with_its_server(recording: Recording) -> None:

@@ -15,7 +15,9 @@ from testbed.scenario.load_notation import Entry
 from testbed.units import NS_PER_S
 
 
-def http_summary(table: pl.DataFrame, entries: Sequence[Entry] = ()) -> Http:
+def http_summary(
+    table: pl.DataFrame, entries: Sequence[Entry] = (), asgi: pl.DataFrame | None = None
+) -> Http:
     """The numbers of all requests.
 
     Latency counts from the intended start, and over all attempts: no coordinated omission. Attempts
@@ -24,6 +26,7 @@ def http_summary(table: pl.DataFrame, entries: Sequence[Entry] = ()) -> Http:
     Args:
         table: of HttpRequest.
         entries: the kinds of the scenario's mix; none without a mix.
+        asgi: what the servers saw, of AsgiRequest; None: they were not observed.
     """
     last = table.filter(~pl.col("retried"))
     done = last.filter(pl.col("failure").is_null())
@@ -39,6 +42,7 @@ def http_summary(table: pl.DataFrame, entries: Sequence[Entry] = ()) -> Http:
         goodput_bit_s=carried * 8 * NS_PER_S / span_ns if span_ns else None,
         late_ns=quantiles(table["late_ns"].to_numpy()),
         connections=int(table["new_connection"].sum()),
+        served={} if asgi is None else _by_node(asgi),
         attempts=table.height,
         retried=_outcomes(table.filter(pl.col("retried"))),
         mix=[_kind(last, place, entries) for place in range(len(entries))],
@@ -49,6 +53,11 @@ def _outcomes(table: pl.DataFrame) -> dict[str, int]:
     """How often each failure came, by name."""
     counts = table.drop_nulls("failure").group_by("failure").len().sort("failure")
     return {str(name): int(count) for name, count in counts.iter_rows()}
+
+
+def _by_node(asgi: pl.DataFrame) -> dict[str, int]:
+    counts = asgi.drop_nulls("request_id").group_by("node").len().sort("node")
+    return {str(node): int(count) for node, count in counts.iter_rows()}
 
 
 def _kind(last: pl.DataFrame, place: int, entries: Sequence[Entry]) -> HttpKind:
