@@ -46,7 +46,7 @@ from testbed.analysis.observing import observing
 from testbed.analysis.packet_table import packet_table
 from testbed.analysis.pressure import Pressure, pressure
 from testbed.analysis.summary import FORMAT, Http, Layer, Ledger, LinkDirection, Summary
-from testbed.analysis.threads import Aside, both, give_back_memory
+from testbed.analysis.threads import Aside, both, give_back_memory, share_memory
 from testbed.analysis.topology import DirectionName
 from testbed.analysis.transits import Transit, transits
 from testbed.analysis.unloaded import without_load
@@ -71,6 +71,7 @@ def analyse(root: Path) -> Summary:
         RecordingError: `root` is no recording, its manifest cannot be read, or the results cannot
             be written.
     """
+    share_memory()
     layout = open_layout(root)
     evidence = load(layout, read_manifest(layout))
     try:

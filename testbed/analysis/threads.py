@@ -19,6 +19,8 @@ from typing import Final, Self, TypeVar
 _Given = TypeVar("_Given")
 _Made = TypeVar("_Made")
 
+_M_ARENA_MAX: Final = -8
+"""glibc's malloc.h."""
 MAX_THREADS: Final = 4
 """More of them wait for the interpreter and for memory, and each needs room for its own columns."""
 
@@ -78,6 +80,18 @@ def _after(before: Future[None] | None, work: Callable[[], None]) -> None:
     if before is not None:
         before.result()
     work()
+
+
+def share_memory() -> None:
+    """Lets all threads that begin from now on allocate from one arena (mallopt(3), M_ARENA_MAX).
+
+    With an arena for each thread glibc keeps what one has freed from the others: 5 % more memory at
+    the most, and a tenth more time in the kernel, which clears pages. Another C library does
+    without.
+    """
+    tune = getattr(ctypes.CDLL(None), "mallopt", None)
+    if tune is not None:
+        tune(_M_ARENA_MAX, 1)
 
 
 def give_back_memory() -> None:
