@@ -8,8 +8,7 @@ Rules:
 - What an application raises that is on the wrong event loop is followed by what to do about it.
 
 Why: clients see only status 500, which does not tell an application that fails under load from one
-that cannot run on this server at all. Python's own words for the second ("no running event loop")
-do not name the server, which is what has to be changed.
+that cannot run on this server at all.
 """
 
 from __future__ import annotations
@@ -18,19 +17,12 @@ from typing import Final
 
 import polars as pl
 
-from testbed.scenario.servers import MODELS, ServerModel
+from testbed.scenario.event_loops import loop_advice
+from testbed.scenario.servers import ServerModel
 
 MOST_KINDS: Final = 3
 LONGEST_TEXT: Final = 200
 _CANCELLED: Final = ("Cancelled", "CancelledError")
-_WITHOUT_ASYNCIO: Final = (
-    "no running event loop",
-    "There is no current event loop",
-    "AsyncLibraryNotFoundError",
-)
-"""What asyncio (events.py, Python 3.11) and sniffio say where asyncio does not run."""
-_WITHOUT_TRIO: Final = ("must be called from async context", "AsyncLibraryNotFoundError")
-"""What trio (_core/_run.py, 0.35) and sniffio say where trio does not run."""
 
 
 def application_errors(requests: pl.DataFrame | None, model: ServerModel) -> list[str]:
@@ -74,22 +66,5 @@ def _requests(count: int) -> str:
 
 
 def _advice(text: str, model: ServerModel) -> str:
-    """What to do about an exception that says that the application is on the wrong event loop."""
-    if model.loop == "trio" and _says(text, _WITHOUT_ASYNCIO):
-        able = [one.name for one in MODELS.values() if one.loop == "asyncio"]
-        needed = "asyncio"
-    elif model.loop == "asyncio" and _says(text, _WITHOUT_TRIO):
-        able = [one.name for one in MODELS.values() if one.loop == "trio"]
-        needed = "trio"
-    else:
-        return ""
-    # The shortest name first: uvicorn is what most applications are served by.
-    able.sort(key=len)
-    return (
-        f". This application needs {needed}, and the server {model.name} runs {model.loop}: choose "
-        f'--server {" or ".join(able)} (in Python server="{able[0]}")'
-    )
-
-
-def _says(text: str, words: tuple[str, ...]) -> bool:
-    return any(one in text for one in words)
+    advice = loop_advice(text, model)
+    return f". {advice}" if advice else ""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from testbed.errors import ProcessError
 from testbed.probes.asgi import Application, Message, Receive, Scope, Send
+from testbed.scenario.event_loops import loop_advice
+from testbed.scenario.servers import MODELS
 from testbed.server.config import ServerConfig
 
 
@@ -34,4 +36,8 @@ class LifespanWatch:
 
 def lifespan_error(config: ServerConfig, what: str) -> ProcessError:
     """The error of an application that failed its startup or shutdown."""
-    return ProcessError(f'the application "{config.app}" {what} (ASGI lifespan)', where="server")
+    advice = loop_advice(what, MODELS[config.server])
+    more = f". {advice}" if advice else ""
+    return ProcessError(
+        f'the application "{config.app}" {what} (ASGI lifespan){more}', where="server"
+    )

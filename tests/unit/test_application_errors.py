@@ -86,6 +86,7 @@ def test_a_long_text_of_many_lines_is_one_line_that_ends() -> None:
         NO_LOOP,
         "RuntimeError: There is no current event loop in thread 'MainThread'.",
         "AsyncLibraryNotFoundError: unknown async library, or not in async context",
+        "TypeError: trio.run received unrecognized yield message None.",
     ],
 )
 def test_an_application_that_needs_asyncio_is_told_which_server_has_it(text: str) -> None:

@@ -185,6 +185,16 @@ def test_keeps_connections_beyond_hypercorns_1000_requests(tmp_path: Path) -> No
             id="lifespan fails",
         ),
         pytest.param(
+            "async def app(scope, receive, send):\n"
+            "    await receive()\n"
+            "    said = 'RuntimeError: no running event loop'\n"
+            "    await send({'type': 'lifespan.startup.failed', 'message': said})\n",
+            "service:app",
+            4,
+            "(ASGI lifespan). This application needs asyncio, and the server hypercorn runs trio",
+            id="lifespan needs asyncio",
+        ),
+        pytest.param(
             "import trio\nasync def app(scope, receive, send):\n    await trio.sleep_forever()\n",
             "service:app",
             4,
