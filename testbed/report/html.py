@@ -119,6 +119,7 @@ def render(
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    quantile_rows = why_slow.quantile_rows(summary.journeys)
     environment.filters |= {
         "count": scale.count,
         "duration": scale.duration,
@@ -143,9 +144,9 @@ def render(
         picture=drawing.draw(manifest),
         journeys=summary.journeys,
         explained=why_slow.sentence(summary.journeys) if summary.journeys else "",
-        quantile_rows=why_slow.quantile_rows(summary.journeys),
+        quantile_rows=quantile_rows,
         slowest_rows=slowest,
-        kinds=why_slow.KINDS,
+        kinds=why_slow.legend(quantile_rows),
         no_http=wording.no_http(summary),
         rows=wording.rows(summary.layers),
         aspects=wording.ASPECTS,

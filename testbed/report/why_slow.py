@@ -26,6 +26,8 @@ KINDS: Final = (
     "unexplained",
 )  # fmt: skip
 """In the order of the legend; style.css has a colour for each."""
+OTHER: Final = "other"
+"""Stands for the stages of a quantile that are too small to be kept; no kind of its own."""
 STYLES: Final = {
     "work": "green",
     "transmission": "cyan",
@@ -39,6 +41,8 @@ STYLES: Final = {
 """Colours in the terminal; the kind stands beside each of them in words."""
 _STAGES: Final = 3
 _TELLING_RATIO: Final = 0.02
+_SMALLEST_RATIO: Final = 0.0005
+"""Less is shown as nothing: shares have one digit after the point."""
 _SLOWEST: Final = 5
 
 
@@ -129,7 +133,9 @@ class Bar:
     width: float
     kind: str
     words: str
-    """What a reader is shown when he points at it, and what a table has."""
+    """What a reader is shown when he points at it."""
+    stage: str
+    """The same for a table, which has the kind in a column of its own."""
     layer: str
     amount: str
 
@@ -151,11 +157,30 @@ def quantile_rows(found: JourneySummary | None) -> list[Row]:
         for one in together(at):
             width = 100 * one.ratio
             amount = f"{scale.percent(round(one.ratio, 3))}, {scale.duration(one.mean_ns)}"
-            bars.append(Bar(left, width, one.kind, words(one), one.layer, amount))
+            stage = what(msgspec.structs.asdict(one))
+            bars.append(Bar(left, width, one.kind, words(one), stage, one.layer, amount))
             left += width
+        bars += _rest(at, left)
         about = f"mean of {scale.plural(at.requests, 'request')} around it"
         rows.append(Row(f"{name} {scale.duration(at.latency_ns)}", about, bars))
     return rows
+
+
+def _rest(at: JourneysAtQuantile, left: float) -> list[Bar]:
+    """What is too small to be among a quantile's stages, as one piece; none where that is none."""
+    ratio = at.other_ratio
+    kept = sum(one.ratio for one in at.stages)
+    if not kept or ratio < _SMALLEST_RATIO:
+        return []
+    mean_ns = round(sum(one.mean_ns for one in at.stages) * ratio / kept)
+    amount = f"{scale.percent(round(ratio, 3))}, {scale.duration(mean_ns)}"
+    return [Bar(left, 100 * ratio, OTHER, OTHER, "smaller stages", "", amount)]
+
+
+def legend(rows: Sequence[Row]) -> list[str]:
+    """The kinds that the pieces of bars can have, and the rest of a bar where there is one."""
+    rest = any(bar.kind == OTHER for row in rows for bar in row.bars)
+    return [*KINDS, OTHER] if rest else list(KINDS)
 
 
 def slowest_rows(path: Path) -> list[Row]:
@@ -189,6 +214,7 @@ def _waterfall(name: str, start_ns: int, end_ns: int, stages: Sequence[dict[str,
             width=100 * stage["duration_ns"] / whole_ns,
             kind=stage["kind"],
             words=what(stage),
+            stage=what(stage),
             layer=stage["layer"],
             amount=scale.duration(stage["duration_ns"]),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from testbed.analysis.series import Series
+from testbed.analysis.summary import JourneySummary
 from testbed.report.html import render
 from tests.builders.drawn_series import series
-from tests.builders.summaries import manifest, summary
+from tests.builders.summaries import MS, manifest, summary
 from tests.support.waiting import eventually
 
 if TYPE_CHECKING:
@@ -230,6 +232,20 @@ def test_charts_follow_the_scheme(browser: Browser, pages: dict[str, Path]) -> N
         eventually(
             lambda: seen.page.evaluate(colour) != dark, within_s=20, what="another text colour"
         )
+
+
+def test_commands_have_the_folder_that_the_page_lies_in(
+    browser: Browser, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("it's here")
+    path = folder / "report.html"
+    followed = JourneySummary(requests=0, explained_ratio=None, explained_requests_ratio=None)
+    failed = summary(journeys=followed)
+    path.write_text(render(manifest(), failed, series(), [MS]), encoding="utf-8")
+    with opened(browser, path) as seen:
+        command = seen.page.locator("code:has(.folder)").first.text_content()
+        assert shlex.split(command or "") == ["testbed", "journey", str(folder), "--failed"]
+        assert "DIR" not in (seen.page.locator("main").text_content() or "")
 
 
 def test_it_can_be_printed(browser: Browser, pages: dict[str, Path]) -> None:

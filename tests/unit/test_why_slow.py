@@ -5,13 +5,14 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
 from testbed.analysis.journey.stage import Kind, Label, Part
 from testbed.analysis.journey.why_slow import at_quantile, words
 from testbed.analysis.summary import JourneysAtQuantile, JourneyStageShare, JourneySummary
-from testbed.report.why_slow import quantile_rows, sentence, telling
+from testbed.report.why_slow import KINDS, legend, quantile_rows, sentence, telling
 
 
 def share(
@@ -88,6 +89,31 @@ def test_bars_lie_end_to_end() -> None:
     (row,) = quantile_rows(summary(1.0))
     assert [bar.left for bar in row.bars] == pytest.approx([0, 60])
     assert [bar.width for bar in row.bars] == pytest.approx([60, 40])
+
+
+def test_a_bar_is_full_with_what_is_too_small_to_be_named() -> None:
+    stages = [share("handler", 0.6, "work"), share("in the queue", 0.1, where="r1-r2")]
+    rest = JourneysAtQuantile(
+        quantile="p99", latency_ns=1000, requests=1, stages=stages, other_ratio=0.3
+    )
+    rows = quantile_rows(msgspec.structs.replace(summary(1.0), why_slow=[rest]))
+    last = rows[0].bars[-1]
+    assert (last.kind, last.stage, last.amount) == ("other", "smaller stages", "30 %, 300 ns")
+    assert last.left + last.width == pytest.approx(100)
+    assert legend(rows) == [*KINDS, "other"]
+
+
+def test_no_rest_where_rounding_alone_leaves_one() -> None:
+    rounded = msgspec.structs.replace(QUEUES, other_ratio=1e-16)
+    rows = quantile_rows(msgspec.structs.replace(summary(1.0), why_slow=[rounded]))
+    assert len(rows[0].bars) == 2
+    assert "other" not in legend(rows)
+
+
+def test_a_table_with_a_column_of_kinds_has_the_stage_alone() -> None:
+    (row,) = quantile_rows(summary(1.0))
+    assert [bar.words for bar in row.bars] == ["queueing: in the queue, r1-r2", "work: handler"]
+    assert [bar.stage for bar in row.bars] == ["in the queue, r1-r2", "handler"]
 
 
 @pytest.mark.parametrize(

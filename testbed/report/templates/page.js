@@ -1,4 +1,13 @@
 "use strict";
+// Commands get the folder that this page lies in now, in quotes where a shell needs them. Opened
+// from anywhere else than a file, the page keeps the word DIR and what it means.
+(function () {
+  if (location.protocol !== "file:") return;
+  const folder = decodeURIComponent(location.pathname).replace(/\/[^/]*$/, "") || "/";
+  const quoted = /^[\w@%+=:,.\/-]+$/.test(folder) ? folder : `'${folder.replaceAll("'", `'"'"'`)}'`;
+  document.querySelectorAll(".folder").forEach((place) => { place.textContent = quoted; });
+  document.querySelectorAll(".which-folder").forEach((hint) => hint.remove());
+})();
 (function () {
   const source = document.getElementById("figures");
   if (!source || typeof Plotly === "undefined") return;
