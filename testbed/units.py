@@ -12,7 +12,7 @@ Rules:
 - Results are exact integers (nanoseconds, bits per second, bytes, packets) or a float ratio in
   0..1.
 
-Only this module and `testbed.report` scale numbers.
+Only this module, `testbed.scaled` and `testbed.report` scale numbers.
 """
 
 from __future__ import annotations

@@ -122,7 +122,7 @@ def _relay(found: Found) -> Iterator[Reason]:
     yield judge.relay_overflow(overflowed + never_read)
     slowest = _slowest_bit_s(found)
     for passage in relayed:
-        label, records = passage.way.label, passage.records
+        label, records = passage.way.ends, passage.records
         if records is None:
             yield judge.not_made("relay lateness", f"no log of {label}")
             continue
@@ -163,7 +163,7 @@ def _delays(found: Found) -> Iterator[Reason]:
         planned, known = _planned_ns(passage, came, period)
         parts = _by_bounds(passage.periods, period[known], (took - planned)[known], slowest)
         yield from judge.worst(
-            judge.delay_error(passage.way.label, error, *bounds) for bounds, error in parts.items()
+            judge.delay_error(passage.way.ends, error, *bounds) for bounds, error in parts.items()
         )
 
 
@@ -226,9 +226,7 @@ def _realised(found: Found, links: Links) -> Iterator[Reason]:
     for passage in found.passages:
         seen = links[passage.way.link.name][passage.way.name].impairments
         for name in dict.fromkeys(one.impairment for one in seen):
-            mine = (
-                judge.realised(passage.way.label, one) for one in seen if one.impairment == name
-            )
+            mine = (judge.realised(passage.way.ends, one) for one in seen if one.impairment == name)
             yield from judge.worst(reason for reason in mine if reason is not None)
 
 
@@ -246,7 +244,7 @@ def _capacities(found: Found) -> Iterator[Reason]:
             peak = peak_bit_s(sent_ns[mine], size[mine])
             if capacity is None or period.settings.trace is not None or peak is None:
                 continue
-            reasons.append(judge.capacity(passage.way.label, peak, capacity, PEAK_WINDOW_NS))
+            reasons.append(judge.capacity(passage.way.ends, peak, capacity, PEAK_WINDOW_NS))
         yield from judge.worst(reasons)
 
 
@@ -268,7 +266,7 @@ def _queues(found: Found) -> Iterator[Reason]:
             spread = quantiles(waits[(first == start) & (last == end)])
             if spread is None or not capacity or len(limits) < len(span):
                 continue
-            label = passage.way.label
+            label = passage.way.ends
             reasons.append(judge.drop_tail(label, spread, max(limits), capacity))
         yield from judge.worst(reasons)
 

@@ -34,6 +34,11 @@ class Way:
         """``r1-server forward``."""
         return f"{self.link.name} {self.name}"
 
+    @property
+    def ends(self) -> str:
+        """``r1 → server``, as reports have it."""
+        return f"{self.settings.sender} → {self.settings.receiver}"
+
 
 class Topology:
     """Lookups over a manifest."""

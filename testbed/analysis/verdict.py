@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from typing import Final, Literal
 
 from testbed.analysis.summary import NOT_CHECKED, Impairment, Ledger, Quantiles, Reason, Verdict
+from testbed.scaled import duration
 from testbed.units import NS_PER_MS, NS_PER_S, NS_PER_US, serialisation_ns
 
 Status = Literal["faithful", "degraded", "invalid"]
@@ -115,8 +116,8 @@ def relay_lateness(
     """
     bound, what = time_bound(capacity_bit_s, delay_ns)
     message = (
-        f"{label}: packets left {us(lateness.p99)} late at p99 (max {us(lateness.max)}); "
-        f"{what} {us(bound)}"
+        f"{label}: packets left {duration(lateness.p99)} late at p99 "
+        f"(max {duration(lateness.max)}); {what} {duration(bound)}"
     )
     return Reason(
         check="relay lateness",
@@ -140,8 +141,8 @@ def delay_error(label: str, error: Quantiles, capacity_bit_s: int | None, delay_
     return Reason(
         check="delay error",
         status=graded(error.p99, bound),
-        message=f"{label}: packets took {us(error.p99)} longer than they were to at p99 "
-        f"(p50 {us(error.p50)}, max {us(error.max)}); {what} {us(bound)}",
+        message=f"{label}: packets took {duration(error.p99)} longer than they were to at p99 "
+        f"(p50 {duration(error.p50)}, max {duration(error.max)}); {what} {duration(bound)}",
         value=error.p99,
         bound=bound,
         unit="ns",
@@ -298,8 +299,9 @@ def drop_tail(label: str, transit: Quantiles, queue_packets: int, capacity_bit_s
         status = "invalid" if transit.p99 > QUEUE_INVALID_FACTOR * limit else "degraded"
     end = "" if status == "faithful" else ": a hidden queue or super-packets"
     message = (
-        f"{label}: packets waited {us(transit.p99)} at p99 (max {us(transit.max)}); a queue of "
-        f"{queue_packets} packets can hold them {us(bound)}{end}"
+        f"{label}: packets waited {duration(transit.p99)} at p99 "
+        f"(max {duration(transit.max)}); a queue of {queue_packets} packets "
+        f"can hold them {duration(bound)}{end}"
     )
     return Reason(
         check="drop-tail bound",
@@ -344,8 +346,3 @@ def graded(value: float, bound: float) -> Status:
     if value > bound:
         return "invalid"
     return "degraded" if value > NEAR * bound else "faithful"
-
-
-def us(value_ns: int) -> str:
-    """A time in whole microseconds, for a message."""
-    return f"{value_ns / NS_PER_US:,.0f} µs"

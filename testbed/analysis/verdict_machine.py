@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from testbed.analysis.summary import Quantiles, Reason
-from testbed.analysis.verdict import Status, graded, not_made, us
+from testbed.analysis.verdict import Status, graded, not_made
+from testbed.scaled import duration
 from testbed.units import NS_PER_MS
 
 GENERATOR_LATE_NS: Final = 10 * NS_PER_MS
@@ -50,7 +51,8 @@ def load_generator(late: Quantiles | None, rate_per_s: float | None) -> Reason |
     return Reason(
         check="load generator",
         status=graded(late.p99, bound),
-        message=f"requests started {us(late.p99)} late at p99; the bound is {us(bound)}",
+        message=f"requests started {duration(late.p99)} late at p99; "
+        f"the bound is {duration(bound)}",
         value=late.p99,
         bound=bound,
         unit="ns",

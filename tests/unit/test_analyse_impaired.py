@@ -322,7 +322,7 @@ def test_the_drop_tail_bound_has_the_capacity_in_force(
     (forward,) = [
         reason
         for reason in reasons(summary, "drop-tail bound")
-        if reason.message.startswith("r1-server forward")
+        if reason.message.startswith("r1 → server: ")
     ]
     assert forward.status == status
 
@@ -342,7 +342,7 @@ def test_a_capacity_that_was_not_in_force_is_seen(tmp_path: Path) -> None:
     ]
     send(run, 6000, lambda n: {})
     summary = analysed(run, tmp_path)
-    (found,) = [r for r in reasons(summary, "capacity") if r.message.startswith("client-r1 rev")]
+    (found,) = [r for r in reasons(summary, "capacity") if r.message.startswith("r1 → client: ")]
     assert found.status == "invalid"
     assert "1 Mbit/s were set" in found.message
 

@@ -49,10 +49,10 @@ def test_the_verdict_is_the_worst_reason(statuses: list[str], expected: str) -> 
     ],
 )
 def test_relay_lateness(late_ns: int, capacity: int | None, delay_ns: int, expected: str) -> None:
-    found = judge.relay_lateness("a-b forward", spread(late_ns), capacity, delay_ns)
+    found = judge.relay_lateness("a → b", spread(late_ns), capacity, delay_ns)
     assert found.status == expected
     assert found.value == late_ns
-    assert found.message.startswith("a-b forward: packets left")
+    assert found.message.startswith("a → b: packets left")
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,9 @@ def test_relay_lateness(late_ns: int, capacity: int | None, delay_ns: int, expec
     [(605_600, "faithful"), (605_601, "degraded"), (1_211_201, "invalid")],
 )
 def test_delay_error_has_the_bound_of_a_packet(error_ns: int, expected: str) -> None:
-    found = judge.delay_error("a-b forward", spread(error_ns), 10**7, 20 * MS)
+    found = judge.delay_error("a → b", spread(error_ns), 10**7, 20 * MS)
     assert (found.status, found.value, found.bound) == (expected, error_ns, 1_211_200)
-    assert found.message.startswith("a-b forward: packets took")
+    assert found.message.startswith("a → b: packets took")
 
 
 @pytest.mark.parametrize(("count", "expected"), [(0, "faithful"), (1, "invalid")])
@@ -154,7 +154,7 @@ def test_realised_loss(lost: int, sent: int, configured: float, expected: str) -
         high=high,
         holds=low <= configured <= high,
     )
-    found = judge.realised("a-b forward", seen)
+    found = judge.realised("a → b", seen)
     assert found is not None
     assert (found.check, found.status) == ("realised loss", expected)
 
@@ -165,7 +165,7 @@ def impairment(**fields: Any) -> Impairment:
 
 
 def test_no_packets_have_no_loss() -> None:
-    assert judge.realised("a-b forward", impairment(packets=0, count=0, holds=True)) is None
+    assert judge.realised("a → b", impairment(packets=0, count=0, holds=True)) is None
 
 
 @pytest.mark.parametrize(("holds", "expected"), [(True, "faithful"), (False, "invalid")])
@@ -174,7 +174,7 @@ def test_an_exact_rule_allows_no_other_packet(kind: str, holds: bool, expected: 
     seen = impairment(
         impairment=kind, rule="every 10", packets=100, count=10, expected=10, holds=holds
     )
-    found = judge.realised("a-b forward", seen)
+    found = judge.realised("a → b", seen)
     assert found is not None
     assert (found.check, found.status) == (f"realised {kind}", expected)
     assert ("not the same ones" in found.message) == (not holds)
@@ -182,22 +182,22 @@ def test_an_exact_rule_allows_no_other_packet(kind: str, holds: bool, expected: 
 
 def test_what_no_rule_asks_for_is_the_emulators_fault() -> None:
     seen = impairment(rule=NO_RULE, packets=100, count=1, expected=0, holds=False)
-    found = judge.realised("a-b forward", seen)
+    found = judge.realised("a → b", seen)
     assert found is not None
     assert found.status == "invalid"
     assert found.message.endswith("1 of 100 packets were lost (1.000%); no rule asks for that")
 
 
 def test_a_rule_that_nothing_can_be_said_of_is_not_checked() -> None:
-    found = judge.realised("a-b forward", impairment(packets=5, count=1, holds=None, note="why"))
+    found = judge.realised("a → b", impairment(packets=5, count=1, holds=None, note="why"))
     assert found is not None
     assert found.status == "degraded"
-    assert found.message == "not checked: a-b forward: 2%: why"
+    assert found.message == "not checked: a → b: 2%: why"
 
 
 def test_of_several_periods_the_worst_speaks() -> None:
     near, far = (
-        judge.relay_lateness("a-b forward", spread(late), 10**7, 0) for late in (10 * US, 700 * US)
+        judge.relay_lateness("a → b", spread(late), 10**7, 0) for late in (10 * US, 700 * US)
     )
     assert judge.worst([near, far]) == [far]
     assert judge.worst([]) == []
@@ -273,5 +273,5 @@ def test_cpu_wait(waited: int, expected: str) -> None:
 
 
 def test_a_time_is_spelled_as_in_the_reports() -> None:
-    found = judge.relay_lateness("a-b forward", spread(1_211_200), 10_000_000, 0)
-    assert "left 1,211 µs late at p99 (max 1,211 µs)" in found.message
+    found = judge.relay_lateness("a → b", spread(1_211_200), 10_000_000, 0)
+    assert "left 1.21 ms late at p99 (max 1.21 ms)" in found.message
