@@ -18,9 +18,10 @@ Rules:
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,9 +43,10 @@ class Testbed:
 
     __test__ = False
 
-    def __init__(self, folder: Path, *, skip: bool) -> None:
+    def __init__(self, folder: Path, *, skip: bool, command: Sequence[str] = ()) -> None:
         self._folder = folder
         self._skip = skip
+        self._command = command
         self.recordings: list[Path] = []
 
     def run(self, target: str | Path | Scenario, **options: object) -> Recording:
@@ -65,7 +67,7 @@ class Testbed:
 
         scenario, root = self._prepared(target, options)
         with self._skipping():
-            return run(scenario, root)
+            return run(scenario, root, command=self._command)
 
     def start(self, target: str | Path | Scenario, **options: object) -> Running:
         """Starts the same and returns while it goes on, so that the test can change links.
@@ -84,7 +86,7 @@ class Testbed:
 
         scenario, root = self._prepared(target, options)
         with self._skipping():
-            return start(scenario, root)
+            return start(scenario, root, command=self._command)
 
     def _prepared(
         self, target: str | Path | Scenario, options: dict[str, object]
@@ -157,7 +159,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture
 def testbed(request: pytest.FixtureRequest, tmp_path: Path) -> Testbed:
     """Runs network experiments; see `testbed.pytest_plugin.Testbed`."""
-    made = Testbed(tmp_path / "testbed", skip=bool(request.config.getoption("--testbed-skip")))
+    made = Testbed(
+        tmp_path / "testbed",
+        skip=bool(request.config.getoption("--testbed-skip")),
+        command=["pytest", _from_here(request.node)],
+    )
     (tmp_path / "testbed").mkdir()
     request.node.stash[_TESTBED] = made
     return made
@@ -191,6 +197,12 @@ def _section(root: Path) -> str:
         warnings = []
     lines = [str(root), str(root / "report.html"), *(f"! {clean(text)}" for text in warnings)]
     return "".join(f"{line}\n" for line in lines)
+
+
+def _from_here(item: pytest.Item) -> str:
+    """The test's id with its file as seen from where pytest was started, and not from its root."""
+    here = os.path.relpath(item.path, item.config.invocation_params.dir)
+    return here + "".join(item.nodeid.partition("::")[1:])
 
 
 def _file_name(nodeid: str) -> str:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,7 +85,10 @@ class Recording:
 
 
 def run(
-    scenario: Scenario, out: Path | None = None, on_progress: OnProgress | None = None
+    scenario: Scenario,
+    out: Path | None = None,
+    on_progress: OnProgress | None = None,
+    command: Sequence[str] = (),
 ) -> Recording:
     """Runs `scenario` and returns its recording.
 
@@ -93,6 +96,7 @@ def run(
         scenario: what to do; without a seed one is drawn and recorded.
         out: the recording's folder, new or empty; None: a new one below ``runs``.
         on_progress: is told how the run goes on.
+        command: what repeats the run, for its recording; without one it is this program's own.
 
     Raises:
         RequestError: the scenario is wrong (nothing was made).
@@ -100,11 +104,15 @@ def run(
         RunError: it failed or was interrupted; what was recorded is analysed as far as it goes.
     """
     check(scenario)
-    return run_checked(scenario, out, on_progress or (lambda _event: None))
+    return run_checked(scenario, out, on_progress or (lambda _event: None), command=command)
 
 
 def run_checked(
-    scenario: Scenario, out: Path | None, tell: OnProgress, orders_fd: int | None = None
+    scenario: Scenario,
+    out: Path | None,
+    tell: OnProgress,
+    orders_fd: int | None = None,
+    command: Sequence[str] = (),
 ) -> Recording:
     """`run` after its checks.
 
@@ -113,6 +121,7 @@ def run_checked(
         out: as in `run`.
         tell: is told how the run goes on.
         orders_fd: a pipe that brings orders meanwhile (`testbed.recording.progress.Order`).
+        command: as in `run`.
 
     Raises:
         TestbedError: as in `run`.
@@ -120,7 +129,7 @@ def run_checked(
     seed = _seed(scenario)
     warnings = _forecast(scenario)  # it may raise, and then nothing is made
     layout = create(out or claim_folder(scenario.topology, datetime.now(UTC)))
-    write_manifest(layout, _first_manifest(scenario, seed, warnings))
+    write_manifest(layout, _first_manifest(scenario, seed, warnings, command))
     for text in warnings:
         tell(Warned(text=text))
     try:
@@ -235,7 +244,9 @@ def _forecast(scenario: Scenario) -> list[str]:
     return [*warnings_for(scenario), *stalls(scenario)]
 
 
-def _first_manifest(scenario: Scenario, seed: int, warnings: list[str]) -> Manifest:
+def _first_manifest(
+    scenario: Scenario, seed: int, warnings: list[str], command: Sequence[str] = ()
+) -> Manifest:
     times = scenario.load.arrivals_file
     return Manifest(
         testbed_version=VERSION,
@@ -243,7 +254,7 @@ def _first_manifest(scenario: Scenario, seed: int, warnings: list[str]) -> Manif
         kernel=machine.kernel(),
         cpus=os.cpu_count() or 1,
         started_utc=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        command=[_invoked_as(), *sys.argv[1:]],
+        command=list(command) or [_invoked_as(), *sys.argv[1:]],
         scenario=scenario,
         seed=seed,
         link_backend="relay",

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
@@ -48,7 +49,10 @@ _POLL_S: Final = 0.1
 
 
 def start(
-    scenario: Scenario, out: Path | None = None, on_progress: OnProgress | None = None
+    scenario: Scenario,
+    out: Path | None = None,
+    on_progress: OnProgress | None = None,
+    command: Sequence[str] = (),
 ) -> Running:
     """Starts `scenario` and returns while it goes on.
 
@@ -56,13 +60,14 @@ def start(
         scenario: what to do; without a seed one is drawn and recorded.
         out: the recording's folder, new or empty; None: a new one below ``runs``.
         on_progress: is told how the run goes on, from another thread.
+        command: as in `run`.
 
     Raises:
         RequestError: the scenario is wrong (nothing was made).
         MachineError: this machine cannot do it (nothing was made).
     """
     check(scenario)
-    running = Running(scenario, out, on_progress)
+    running = Running(scenario, out, on_progress, command)
     running.wait_until_begun()
     return running
 
@@ -71,7 +76,11 @@ class Running:
     """An experiment that goes on; made by `start`."""
 
     def __init__(
-        self, scenario: Scenario, out: Path | None, on_progress: OnProgress | None
+        self,
+        scenario: Scenario,
+        out: Path | None,
+        on_progress: OnProgress | None,
+        command: Sequence[str] = (),
     ) -> None:
         self._on_progress = on_progress or (lambda _event: None)
         self._orders_read, self._orders = os.pipe2(os.O_CLOEXEC)
@@ -84,13 +93,13 @@ class Running:
         self._recording: Recording | None = None
         self._error: BaseException | None = None
         self._thread = threading.Thread(
-            target=self._run, args=(scenario, out), name="testbed-run", daemon=True
+            target=self._run, args=(scenario, out, command), name="testbed-run", daemon=True
         )
         self._thread.start()
 
-    def _run(self, scenario: Scenario, out: Path | None) -> None:
+    def _run(self, scenario: Scenario, out: Path | None, command: Sequence[str]) -> None:
         try:
-            self._recording = run_checked(scenario, out, self._tell, self._orders_read)
+            self._recording = run_checked(scenario, out, self._tell, self._orders_read, command)
         except BaseException as error:  # noqa: BLE001 - raised again in the program's own thread
             self._error = error
         finally:

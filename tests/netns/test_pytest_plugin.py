@@ -95,6 +95,7 @@ def test_a_test_that_fails_keeps_its_recordings_and_says_where(project: pytest.P
         "test_it.py-test_fails-a-b-run2",
     ]
     assert [manifest_of(path).seed for path in kept] == [1, 2]
+    assert manifest_of(kept[0]).command == ["pytest", "test_it.py::test_fails[a/b]"]
     for path in kept:
         result.stdout.fnmatch_lines([str(path), str(path / "report.html")])
 
