@@ -366,9 +366,9 @@ def exit_code(summary: Summary) -> int:
 
 
 def _console() -> Any:
-    from rich.console import Console
+    from testbed.report.console import make_console
 
-    return Console()
+    return make_console()
 
 
 def _print_json(value: Any) -> None:

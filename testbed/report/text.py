@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import re
-import shlex
 import textwrap
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -28,6 +27,7 @@ from testbed.analysis.summary import Backpressure, Expectation, Http, Ledger, Le
 from testbed.recording.manifest import Manifest
 from testbed.report import format as scale
 from testbed.report import link_table, mix_table, server_settings, why_slow, wording
+from testbed.report.console import command_text
 from testbed.report.degraded import degraded
 from testbed.report.format import clean
 
@@ -54,7 +54,7 @@ def render(
 ) -> RenderableType:
     """The report as something that rich can print in `width` columns."""
     parts: list[RenderableType] = [_headline(summary)]
-    follow = _follow_failed(summary, root)
+    follow = _follow_failed(summary, root, width - 2)
     parts += _section("HTTP", _http(summary.http, wording.no_http(summary), follow))
     if summary.http.mix:
         parts += _section("Mix", mix_table.table(summary.http.mix))
@@ -74,7 +74,7 @@ def render(
         unique = dict.fromkeys(warnings)
         parts += _section("Warnings", Group(*(_bullet("!", "yellow", text) for text in unique)))
     if root is not None:
-        parts += _section("Recording", _next(root, manifest))
+        parts += _section("Recording", _next(root, manifest, width - 2))
     return Group(*parts)
 
 
@@ -175,11 +175,12 @@ def _http(http: Http, missing: str, followed: str) -> RenderableType:
     return table
 
 
-def _follow_failed(summary: Summary, root: Path | None) -> str:
+def _follow_failed(summary: Summary, root: Path | None, width: int) -> str:
     """The command that shows the journeys of requests that failed; empty: there are none."""
     if summary.journeys is None or root is None:
         return ""
-    return shlex.join([_invoked_as(), "journey", str(root), "--failed"])
+    words = [_invoked_as(), "journey", str(root), "--failed"]
+    return command_text(words, width - len("follow them  "))
 
 
 def _pairs(pairs: Iterable[tuple[str, str]]) -> Text:
@@ -301,8 +302,9 @@ def _bullet(mark: str, style: str, text: str) -> RenderableType:
     return table
 
 
-def _next(root: Path, manifest: Manifest | None) -> RenderableType:
+def _next(root: Path, manifest: Manifest | None, width: int) -> RenderableType:
     table = Table.grid(padding=(0, 2))
+    room = width - len("in a browser  ")
     table.add_column(style=_DIM, no_wrap=True)
     table.add_column(overflow="fold")
     table.add_row("folder", Text(str(root)))
@@ -310,6 +312,7 @@ def _next(root: Path, manifest: Manifest | None) -> RenderableType:
     if page.is_file():
         table.add_row("in a browser", Text(str(page)))
     if manifest is not None and manifest.command:
-        table.add_row("repeat", Text(clean(shlex.join(repeat_command(manifest)))))
-    table.add_row("judge again", Text(shlex.join([_invoked_as(), "analyse", str(root)])))
+        table.add_row("repeat", Text(command_text(repeat_command(manifest), room)))
+    again = [_invoked_as(), "analyse", str(root)]
+    table.add_row("judge again", Text(command_text(again, room)))
     return table
