@@ -104,7 +104,7 @@ def render(found: JourneySummary) -> RenderableType:
     if found.reason:
         return Text(f"{wording.NOT_OBSERVED}: {found.reason}", style="dim")
     table = Table.grid(padding=(0, 2))
-    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True, min_width=len("p50 to p99"))  # the same place in every report
     table.add_column(no_wrap=True, justify="right")
     table.add_column(no_wrap=True, justify="right")
     table.add_column(overflow="fold")
@@ -118,10 +118,10 @@ def render(found: JourneySummary) -> RenderableType:
                 Text(clean(words(one)), style=STYLES.get(one.kind, "default")),
             )
     counts = [at.requests for _, at in parts]
-    around = f"{scale.listed([scale.count(n) for n in counts])} requests around them"
-    if counts == [1]:
-        around = "only request there"
-    note = f"Shares of the {around}. {sentence(found)}"
+    around = f"the {scale.listed([scale.count(n) for n in counts])} requests around them"
+    if set(counts) == {1}:
+        around = "the only request there" if len(counts) == 1 else "one request at each"
+    note = f"Shares of {around}. {sentence(found)}"
     return Group(table, Text(note, style="dim"))
 
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import io
 from types import SimpleNamespace
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from rich.console import Console
 
 from testbed.analysis.journey.stage import Kind, Label, Part
 from testbed.analysis.journey.why_slow import at_quantile, words
 from testbed.analysis.summary import JourneysAtQuantile, JourneyStageShare, JourneySummary
-from testbed.report.why_slow import KINDS, legend, quantile_rows, sentence, telling
+from testbed.report.why_slow import KINDS, legend, quantile_rows, render, sentence, telling
 
 
 def share(
@@ -114,6 +116,44 @@ def test_a_table_with_a_column_of_kinds_has_the_stage_alone() -> None:
     (row,) = quantile_rows(summary(1.0))
     assert [bar.words for bar in row.bars] == ["queueing: in the queue, r1-r2", "work: handler"]
     assert [bar.stage for bar in row.bars] == ["in the queue, r1-r2", "handler"]
+
+
+def printed(*found: JourneysAtQuantile) -> str:
+    console = Console(file=io.StringIO(), width=80)
+    console.print(render(msgspec.structs.replace(summary(1.0), why_slow=list(found))))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def quantiles(*requests: int) -> list[JourneysAtQuantile]:
+    """p90 and p99 are the same where there are two numbers."""
+    names = zip(("p50", "p90", "p99"), (1000, 2000, len(requests) * 1000), strict=True)
+    return [
+        msgspec.structs.replace(QUEUES, quantile=name, latency_ns=latency_ns, requests=number)
+        for (name, latency_ns), number in zip(names, (*requests, requests[-1])[:3], strict=True)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (quantiles(21, 21, 4), "Shares of the 21, 21 and 4 requests around them."),
+        (quantiles(1, 1), "Shares of one request at each."),
+        ([QUEUES], "Shares of the only request there."),
+    ],
+    ids=["many", "one each", "one"],
+)
+def test_how_many_requests_the_shares_are_of(
+    found: list[JourneysAtQuantile], expected: str
+) -> None:
+    assert expected in printed(*found)
+
+
+def test_shares_have_the_same_place_whatever_is_joined() -> None:
+    apart, joined = printed(*quantiles(3, 3, 3)), printed(*quantiles(3, 3))
+    assert "p90 to p99" not in apart
+    assert "p90 to p99" in joined
+    assert apart.splitlines()[0] == joined.splitlines()[0]
 
 
 @pytest.mark.parametrize(
