@@ -38,6 +38,8 @@ _BAR: Final = 16
 _KIND: Final = 12
 _SHORT_RATIO: Final = 0.01
 _SHORTEST_ID: Final = 4
+_MOST_DIGITS: Final = 18
+"""Of a number of a request; more do not fit into 64 bits, and ids have 32."""
 _MOST_IDS: Final = 5
 """Shown of requests that are all meant by what was asked for."""
 
@@ -110,8 +112,11 @@ def _one(requests: pl.DataFrame, asked: str) -> pl.DataFrame:
     wanted = asked.lower()
     found = requests.filter(requests["request_id"].str.starts_with(wanted))
     which = "an id that begins with"
-    if len(wanted) < _SHORTEST_ID and wanted.isascii() and wanted.isdigit():
-        found, which = requests.filter(requests["number"] == int(wanted)), "the number"
+    if wanted.isascii() and wanted.isdigit() and len(wanted) <= _MOST_DIGITS:
+        numbered = requests.filter(requests["number"] == int(wanted))
+        # From four digits on an id comes first: it is what reports show.
+        if len(wanted) < _SHORTEST_ID or (numbered.height and not found.height):
+            found, which = numbered, "the number"
     if found.height == 1:
         return found
     if found.height:

@@ -145,6 +145,28 @@ def test_of_many_that_are_meant_the_first_are_listed(root: Path) -> None:
     assert str(caught.value).count("client1") == 5
 
 
+@pytest.mark.parametrize(
+    ("asked", "shown_id"), [("1234", "bbbb3"), ("5678", "56789")], ids=["number", "id first"]
+)
+def test_a_number_of_many_digits_is_taken_where_no_id_begins_so(
+    root: Path, asked: str, shown_id: str
+) -> None:
+    for name in ("http", "journeys"):
+        path = Layout(root).events(name)
+        table = pl.read_parquet(path)
+        renamed = table.with_columns(pl.col("request_id").replace("aaaa2", "56789"))
+        if name == "http":
+            numbers = pl.Series("number", [5678, 0, 1234], pl.Int64)
+            renamed = renamed.with_columns(numbers)
+        renamed.write_parquet(path)
+    assert shown_id in shown(root, request=asked)
+
+
+def test_a_number_that_is_too_long_for_one_is_refused_like_any_other(root: Path) -> None:
+    with pytest.raises(RequestError, match="the requests have the numbers 0 to 1"):
+        shown(root, request="9" * 32)
+
+
 def test_both_options_are_refused(root: Path) -> None:
     with pytest.raises(RequestError, match="exclude each other"):
         shown(root, request="aaaa1", slowest=2)
